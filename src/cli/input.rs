@@ -1,0 +1,245 @@
+//! Reading documents and cases.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::failure::Failure;
+use crossrank::{Case, CaseDocument};
+
+/// How the lines of a file are to be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum InputFormat {
+    /// By the file's name (.jsonl, .ndjson), else by its first line
+    Auto,
+    /// Each line is a document
+    Lines,
+    /// Each line is a JSON object with a `text`, and perhaps an `id`, or a JSON string
+    Jsonl,
+}
+
+/// A document of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Document {
+    /// Its line, counted from 1.
+    pub(super) line: usize,
+    pub(super) id: Option<serde_json::Value>,
+    pub(super) text: String,
+}
+
+/// The documents of a file, and the lines that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    pub(super) documents: Vec<Document>,
+    /// Line number and reason.
+    pub(super) bad_lines: Vec<(usize, String)>,
+}
+
+/// All bytes of a file, or of standard input for `-`.
+pub(super) fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = match path {
+        "-" => io::stdin().lock().read_to_end(&mut bytes),
+        path => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::Setup(format!("cannot read {}: {error}", shown(path)))),
+    }
+}
+
+/// What people call the input.
+pub(super) fn shown(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
+}
+
+/// Splits a file into documents. A byte-order mark and the carriage returns of Windows files are no part of them.
+pub(super) fn documents(bytes: &[u8], path: &str, format: InputFormat) -> Documents {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    // What follows the last line break is a line only if there is something.
+    if lines.last().is_some_and(|line| line.is_empty()) {
+        lines.pop();
+    }
+    let jsonl = match format {
+        InputFormat::Jsonl => true,
+        InputFormat::Lines => false,
+        InputFormat::Auto => {
+            let extension = Path::new(path).extension().and_then(|text| text.to_str()).unwrap_or_default();
+            ["jsonl", "ndjson"].contains(&extension) || lines.first().is_some_and(|line| parse(line).is_ok())
+        }
+    };
+    let mut found = Documents::default();
+    for (line, number) in lines.into_iter().zip(1..) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let parsed = if jsonl {
+            // A blank line between records is not a record.
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            parse(line).map(JsonDocument::into_parts)
+        } else {
+            std::str::from_utf8(line).map(|text| (None, text.to_owned())).map_err(|error| not_utf8(&error))
+        };
+        match parsed {
+            Ok((id, text)) => found.documents.push(Document { line: number, id, text }),
+            Err(reason) => found.bad_lines.push((number, reason)),
+        }
+    }
+    found
+}
+
+/// One line of JSONL.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum JsonDocument {
+    Text(String),
+    Object {
+        #[serde(default)]
+        id: Option<serde_json::Value>,
+        text: String,
+    },
+}
+
+impl JsonDocument {
+    fn into_parts(self) -> (Option<serde_json::Value>, String) {
+        match self {
+            JsonDocument::Text(text) => (None, text),
+            JsonDocument::Object { id, text } => (id, text),
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Result<JsonDocument, String> {
+    let text = std::str::from_utf8(line).map_err(|error| not_utf8(&error))?;
+    // In two steps, so that a syntax error is told from a missing field.
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("malformed JSON: {error}"))?;
+    serde_json::from_value(value).map_err(|_| {
+        "a document is a JSON object with a string `text`, or a JSON string; this line is neither".to_owned()
+    })
+}
+
+fn not_utf8(error: &std::str::Utf8Error) -> String {
+    format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1)
+}
+
+/// A file of cases: `{"cases": [...]}`, or the list alone.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum CaseFile {
+    Object { cases: Vec<JsonCase> },
+    List(Vec<JsonCase>),
+}
+
+#[derive(Debug, Deserialize)]
+struct JsonCase {
+    #[serde(default)]
+    name: Option<String>,
+    query: String,
+    documents: Vec<JsonCaseDocument>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum JsonCaseDocument {
+    Text(String),
+    Object {
+        text: String,
+        #[serde(default)]
+        published_embedding: Option<f32>,
+        #[serde(default)]
+        published_reranker: Option<f32>,
+    },
+}
+
+/// Reads a file of cases.
+pub(super) fn cases(bytes: &[u8], path: &str) -> Result<Vec<Case>, Failure> {
+    let bad = |reason: String| Failure::Input(format!("{}: {reason}", shown(path)));
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        bad(format!("line {line}: invalid UTF-8"))
+    })?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| bad(format!("line {}: malformed JSON: {error}", error.line())))?;
+    let parsed: CaseFile = serde_json::from_value(value).map_err(|_| {
+        bad("cases are {\"cases\": [{\"name\", \"query\", \"documents\": [text or {\"text\"}, …]}, …]}, or that list \
+             alone; this file is neither"
+            .to_owned())
+    })?;
+    let (CaseFile::Object { cases } | CaseFile::List(cases)) = parsed;
+    Ok(cases.into_iter().zip(1..).map(|(case, number)| into_case(case, number)).collect())
+}
+
+fn into_case(json: JsonCase, number: usize) -> Case {
+    let mut case = Case::new(json.name.unwrap_or_else(|| format!("Case {number}")), json.query, [""; 0]);
+    case.documents = json
+        .documents
+        .into_iter()
+        .map(|document| match document {
+            JsonCaseDocument::Text(text) => CaseDocument::new(text),
+            JsonCaseDocument::Object { text, published_embedding, published_reranker } => {
+                let mut document = CaseDocument::new(text);
+                document.published_embedding = published_embedding;
+                document.published_reranker = published_reranker;
+                document
+            }
+        })
+        .collect();
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn texts(bytes: &[u8], format: InputFormat) -> Vec<String> {
+        documents(bytes, "-", format).documents.into_iter().map(|document| document.text).collect()
+    }
+
+    #[test]
+    fn lines_keep_blank_documents_and_lose_line_ends() {
+        assert_eq!(texts(b"\xef\xbb\xbfa\r\n\r\nb\n", InputFormat::Auto), ["a", "", "b"]);
+        assert_eq!(texts(b"", InputFormat::Auto), [""; 0]);
+        assert_eq!(texts(b"\n", InputFormat::Lines), [""]);
+    }
+
+    #[test]
+    fn jsonl_is_recognised_by_its_first_line() {
+        assert_eq!(texts(b"{\"text\": \"a\"}\n\n\"b\"\n", InputFormat::Auto), ["a", "b"]);
+        assert_eq!(texts(b"{not json\n", InputFormat::Auto), ["{not json"]);
+    }
+
+    #[test]
+    fn bad_lines_have_a_number_and_a_reason() {
+        let found = documents(b"{\"text\": \"a\"}\n{\"text\": 1}\n{\"te\n\xff\n", "x.jsonl", InputFormat::Auto);
+        let numbers: Vec<usize> = found.bad_lines.iter().map(|(line, _)| *line).collect();
+        assert_eq!(numbers, [2, 3, 4]);
+        assert!(found.bad_lines[1].1.contains("malformed JSON"));
+        assert!(found.bad_lines[2].1.contains("invalid UTF-8 at byte 1"));
+    }
+
+    #[test]
+    fn cases_in_both_shapes() {
+        let list = br#"[{"query": "q", "documents": ["a", {"text": "b", "published_reranker": 0.5}]}]"#;
+        let cases_of = |bytes: &[u8]| cases(bytes, "-").unwrap();
+        assert_eq!(cases_of(list)[0].name, "Case 1");
+        assert_eq!(cases_of(list)[0].documents[1].published_reranker, Some(0.5));
+        let object = format!("{{\"cases\": {}}}", std::str::from_utf8(list).unwrap());
+        assert_eq!(cases_of(object.as_bytes()), cases_of(list));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_reported(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for format in [InputFormat::Auto, InputFormat::Lines, InputFormat::Jsonl] {
+                let found = documents(&bytes, "-", format);
+                prop_assert!(found.documents.len() + found.bad_lines.len() <= bytes.len() + 1);
+            }
+            let _ = cases(&bytes, "-");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The bi-encoder engine: texts → embeddings.
+
+use std::path::PathBuf;
+
+use ndarray::ArrayView2;
+
+use crate::embeddings::Embeddings;
+use crate::engine::Output;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loading::{LoadOptions, Loaded};
+use crate::model::pooling::Prompts;
+use crate::model::{ModelInfo, ModelSource, Pooling, Task};
+use crate::ranking::TruncatedDocument;
+use crate::scoring::BiEncoder;
+use crate::text::{Truncation, TruncationSide};
+
+/// Texts whose tokens are in memory at the same time.
+const CHUNK: usize = 2048;
+
+/// A bi-encoder: reads each text alone and gives its embedding.
+///
+/// It is used through `&self` from any number of threads. A text's embedding depends on the text alone and has the same
+/// bits each time.
+///
+/// ```
+/// use crossrank::{Embedder, cosine_similarity};
+///
+/// let embedder = Embedder::bundled()?;
+/// let embeddings = embedder.embed(&["A cat sits on a mat.", "A kitten rests on a rug.", "Shares fell today."])?;
+/// let rows: Vec<&[f32]> = embeddings.iter().collect();
+/// assert!(cosine_similarity(rows[0], rows[1]) > cosine_similarity(rows[0], rows[2]));
+/// # Ok::<(), crossrank::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Embedder {
+    loaded: Loaded,
+    pooling: Option<Pooling>,
+    normalize: bool,
+    prompts: Prompts,
+}
+
+/// Collects how an [`Embedder`] is to be loaded.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct EmbedderBuilder {
+    load: LoadOptions,
+    pooling: Option<Pooling>,
+    normalize: Option<bool>,
+}
+
+impl Embedder {
+    /// The model that the crate carries (feature `bundled-models`), with all defaults.
+    pub fn bundled() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A model in a folder that has the layout of a Hub repository, with all defaults.
+    pub fn from_dir(path: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder().model(ModelSource::dir(path)).build()
+    }
+
+    /// Starts from the defaults: the bundled model, all cores, the end of a text cut where it is too long.
+    pub fn builder() -> EmbedderBuilder {
+        EmbedderBuilder::default()
+    }
+
+    /// What was loaded and how it runs.
+    pub fn info(&self) -> &ModelInfo {
+        &self.loaded.info
+    }
+
+    /// Loads what the workers would otherwise load in the first call that needs them.
+    pub fn warm_up(&self) -> Result<()> {
+        self.loaded.engine.warm_up()
+    }
+
+    /// The embeddings of texts, in their order; with the model's default prompt before each text, if it has one.
+    ///
+    /// An empty or blank text is embedded like any other.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NonFinite`] if an embedding has a number that is not finite, and [`ErrorKind::Inference`] if the
+    /// model fails on a text; [`Error::document`] is its index.
+    pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Embeddings> {
+        self.embed_prompted(texts, self.prompts.choose(&[]))
+    }
+
+    /// The embeddings of queries: with the model's prompt `query`, if `config_sentence_transformers.json` has one.
+    pub fn embed_queries<S: AsRef<str> + Sync>(&self, queries: &[S]) -> Result<Embeddings> {
+        self.embed_prompted(queries, self.prompts.choose(&["query"]))
+    }
+
+    /// The embeddings of documents: with the model's prompt `document`, `passage` or `corpus`, if it has one.
+    pub fn embed_documents<S: AsRef<str> + Sync>(&self, documents: &[S]) -> Result<Embeddings> {
+        self.embed_prompted(documents, self.prompts.choose(&["document", "passage", "corpus"]))
+    }
+
+    fn embed_prompted<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: &str) -> Result<Embeddings> {
+        let Loaded { encoder, engine, .. } = &self.loaded;
+        let mut rows = Vec::with_capacity(texts.len());
+        let mut truncated = Vec::new();
+        for (chunk, start) in texts.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            let encoded = engine.map(chunk, |text| match prompt {
+                "" => encoder.single(text.as_ref()),
+                prompt => encoder.single(&format!("{prompt}{}", text.as_ref())),
+            });
+            let mut inputs = Vec::with_capacity(chunk.len());
+            for (encoded, index) in encoded.into_iter().zip(start..) {
+                let (tokens, cut) = encoded.map_err(|error| name_text(error, index))?;
+                truncated.extend(TruncatedDocument::of(cut, index));
+                inputs.push(tokens);
+            }
+            let outputs = engine.run(&inputs, |output| self.embedding(output));
+            for (output, index) in outputs.into_iter().zip(start..) {
+                rows.push(finite(output.map_err(|error| name_text(error, index))?, index)?);
+            }
+        }
+        Ok(Embeddings::from_rows(rows)?.with_truncated(truncated))
+    }
+
+    /// The embedding from the graph's output for one text.
+    fn embedding(&self, output: Output<'_>) -> Result<Vec<f32>> {
+        let mut embedding = match (&self.pooling, output.shape) {
+            (Some(pooling), &[tokens, dimensions]) => {
+                let vectors = ArrayView2::from_shape((tokens, dimensions), output.values).map_err(|error| {
+                    Error::new(ErrorKind::Inference, "the output does not have its own shape").with_source(error)
+                })?;
+                pooling.pool(vectors)
+            }
+            _ => output.values.to_vec(),
+        };
+        if self.normalize {
+            // As torch's `normalize` does: a vector of zeros stays one.
+            let length = embedding.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
+            embedding.iter_mut().for_each(|x| *x /= length);
+        }
+        Ok(embedding)
+    }
+}
+
+impl BiEncoder for Embedder {
+    fn name(&self) -> String {
+        self.loaded.info.title()
+    }
+
+    fn embed_query(&self, query: &str) -> Result<Embeddings> {
+        self.embed_queries(&[query])
+    }
+
+    fn embed_documents(&self, documents: &[&str]) -> Result<Embeddings> {
+        Embedder::embed_documents(self, documents)
+    }
+}
+
+impl EmbedderBuilder {
+    /// The model; by default the bundled bi-encoder.
+    pub fn model(mut self, source: impl Into<ModelSource>) -> Self {
+        self.load.source = source.into();
+        self
+    }
+
+    /// The ONNX file within the model, such as `onnx/model_int8.onnx`; by default `model.onnx`, else
+    /// `onnx/model.onnx`.
+    pub fn onnx_file(mut self, name: impl Into<String>) -> Self {
+        self.load.onnx_file = Some(name.into());
+        self
+    }
+
+    /// The number of workers; by default one for each core that the process may use, on rayon's current pool. With a
+    /// number, the engine has a pool of its own.
+    pub fn threads(mut self, n: usize) -> Self {
+        self.load.threads = Some(n);
+        self
+    }
+
+    /// The most tokens of a text, special tokens included; by default what the model declares. A larger number than
+    /// the model has positions for is an error.
+    pub fn max_length(mut self, tokens: usize) -> Self {
+        self.load.max_length = Some(tokens);
+        self
+    }
+
+    /// Which end of an over-long text is dropped; by default its end.
+    pub fn truncation_side(mut self, side: TruncationSide) -> Self {
+        self.load.truncation = Truncation::default().with_side(side);
+        self
+    }
+
+    /// How token vectors become one; by default what `modules.json` declares, else their mean. A graph that pools by
+    /// itself cannot be pooled otherwise.
+    pub fn pooling(mut self, pooling: Pooling) -> Self {
+        self.pooling = Some(pooling);
+        self
+    }
+
+    /// Whether embeddings are scaled to length 1; by default what `modules.json` declares, else they are not.
+    pub fn normalize(mut self, yes: bool) -> Self {
+        self.normalize = Some(yes);
+        self
+    }
+
+    /// Loads the model and makes a trial run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RerankerBuilder::build`](crate::RerankerBuilder::build).
+    pub fn build(self) -> Result<Embedder> {
+        let mut loaded = Loaded::new(&self.load, Task::BiEncoder)?;
+        let Some(spec) = loaded.embedding.take() else {
+            return Err(Error::model("the model has no description of its embeddings"));
+        };
+        if loaded.declared.config.architecture().is_some_and(|name| name.ends_with("ForSequenceClassification"))
+            && spec.declared_in.is_none()
+        {
+            return Err(Error::model(format!(
+                "{} is a cross-encoder (its architecture is a sequence classifier), not an embedding model",
+                loaded.info.name
+            )));
+        }
+        let per_token = loaded.engine.io().is_per_token();
+        if !per_token && self.pooling.is_some() {
+            return Err(Error::new(
+                ErrorKind::Options,
+                format!("the graph of {} pools by itself; its pooling cannot be chosen", loaded.info.name),
+            ));
+        }
+        let (pooling, words) = if per_token {
+            let (pooling, origin) = match self.pooling {
+                Some(pooling) => (pooling, "set by the caller"),
+                None => (spec.pooling, spec.declared_in.as_deref().unwrap_or("assumed: no file says")),
+            };
+            let words = format!("{pooling} ({origin})");
+            (Some(pooling), words)
+        } else {
+            (None, "inside the graph".to_owned())
+        };
+        let normalize = self.normalize.unwrap_or(spec.normalize);
+        let width = loaded.trial_shape.last().copied().unwrap_or(0);
+        loaded.info.dimensions = Some(width * pooling.as_ref().map_or(1, |pooling| pooling.modes().len()));
+        loaded.info.pooling = Some(words);
+        loaded.info.normalized = normalize;
+        Ok(Embedder { loaded, pooling, normalize, prompts: spec.prompts })
+    }
+}
+
+fn name_text(error: Error, index: usize) -> Error {
+    Error::new(ErrorKind::Inference, format!("text {index} (counted from 0) could not be embedded"))
+        .with_document(index)
+        .with_source(error)
+}
+
+fn finite(row: Vec<f32>, index: usize) -> Result<Vec<f32>> {
+    if row.iter().all(|value| value.is_finite()) {
+        return Ok(row);
+    }
+    Err(Error::new(
+        ErrorKind::NonFinite,
+        format!(
+            "the embedding of text {index} (counted from 0) has a number that is not finite; check the text, and the \
+             model if others fail too"
+        ),
+    )
+    .with_document(index))
+}

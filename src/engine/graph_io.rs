@@ -1,0 +1,221 @@
+//! The graph's inputs and outputs: which are fed, which is read, and whether they are what a text model has.
+
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
+
+use super::EngineOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::text::Tokens;
+
+/// What the output of the graph must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// `[batch, labels]`.
+    Logits,
+    /// `[batch, tokens, dimensions]`, or `[batch, dimensions]` where the graph pools by itself.
+    Embedding,
+}
+
+/// The output for one input, without the batch's dimension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output<'a> {
+    /// `[labels]`, `[dimensions]` or `[tokens, dimensions]`.
+    pub(crate) shape: &'a [usize],
+    pub(crate) values: &'a [f32],
+}
+
+/// The inputs that this library can feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    Ids,
+    Mask,
+    TypeIds,
+    Positions,
+}
+
+#[derive(Debug)]
+struct Input {
+    name: String,
+    feed: Feed,
+    /// 32-bit integers instead of 64-bit ones.
+    narrow: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct GraphIo {
+    inputs: Vec<Input>,
+    output: String,
+    /// Dimensions of the output, batch included, as the graph declares them; -1 where they vary.
+    declared: Vec<i64>,
+    first_position: usize,
+}
+
+impl GraphIo {
+    /// Looks at a session's inputs and outputs; `model` is the model's name in messages.
+    pub(super) fn read(session: &Session, model: &str, options: EngineOptions) -> Result<Self> {
+        let inputs = session.inputs().iter().map(|outlet| input(outlet, model)).collect::<Result<Vec<_>>>()?;
+        if !inputs.iter().any(|input| input.feed == Feed::Ids) {
+            return Err(Error::model(format!("the graph of {model} has no input `input_ids`: it takes no text")));
+        }
+        let (output, declared) = output(session.outputs(), model, options.output)?;
+        Ok(Self { inputs, output, declared, first_position: options.first_position })
+    }
+
+    /// The names of the inputs.
+    pub(crate) fn input_names(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+
+    /// The name of the output.
+    pub(crate) fn output_name(&self) -> &str {
+        &self.output
+    }
+
+    /// Whether the output has a vector for each token.
+    pub(crate) fn is_per_token(&self) -> bool {
+        self.declared.len() == 3
+    }
+
+    /// Runs one input as a batch of one.
+    pub(super) fn run<T>(
+        &self,
+        session: &mut Session,
+        tokens: &Tokens,
+        reduce: &impl Fn(Output<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let length = tokens.ids.len();
+        if length == 0 {
+            return Err(Error::new(
+                ErrorKind::Inference,
+                "the text has no tokens, and this model's tokenizer adds none: there is nothing to run",
+            ));
+        }
+        let refused = |error: ort::Error| {
+            Error::new(ErrorKind::Inference, format!("ONNX Runtime failed on an input of {length} tokens"))
+                .with_source(error)
+        };
+        let feeds = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.as_str(), self.tensor(input, tokens)?.into())))
+            .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
+            .map_err(refused)?;
+        let outputs = session.run(feeds).map_err(refused)?;
+        let value = outputs.get(&self.output).ok_or_else(|| {
+            Error::new(ErrorKind::Inference, format!("ONNX Runtime gave no output `{}`", self.output))
+        })?;
+        let mut converted = Vec::new();
+        let (shape, values) = floats(value, &mut converted).map_err(refused)?;
+        let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+        let fits = shape.len() == self.declared.len()
+            && shape[0] == 1
+            && (shape.len() == 2 || shape[1] == length)
+            && !values.is_empty();
+        if !fits {
+            return Err(Error::model(format!(
+                "the output `{}` has the shape {shape:?} for one input of {length} tokens, which is not what a model \
+                 of this kind gives",
+                self.output
+            )));
+        }
+        reduce(Output { shape: &shape[1..], values })
+    }
+
+    fn tensor(&self, input: &Input, tokens: &Tokens) -> ort::Result<DynValue> {
+        let length = tokens.ids.len();
+        let first = self.first_position as i64;
+        let values: Vec<i64> = match input.feed {
+            Feed::Ids => tokens.ids.iter().map(|id| i64::from(*id)).collect(),
+            Feed::TypeIds => tokens.type_ids.iter().map(|id| i64::from(*id)).collect(),
+            Feed::Mask => vec![1; length],
+            Feed::Positions => (first..first + length as i64).collect(),
+        };
+        if input.narrow {
+            // Token ids are far below 2³¹: no vocabulary comes near.
+            let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+            Ok(Tensor::from_array(([1, length], values))?.into_dyn())
+        } else {
+            Ok(Tensor::from_array(([1, length], values))?.into_dyn())
+        }
+    }
+}
+
+fn input(outlet: &Outlet, model: &str) -> Result<Input> {
+    let name = outlet.name();
+    let feed = match name {
+        "input_ids" => Feed::Ids,
+        "attention_mask" => Feed::Mask,
+        "token_type_ids" => Feed::TypeIds,
+        "position_ids" => Feed::Positions,
+        _ => {
+            return Err(Error::model(format!(
+                "the graph of {model} wants an input `{name}`, which is not known; input_ids, attention_mask, \
+                 token_type_ids and position_ids are"
+            )));
+        }
+    };
+    let narrow = match outlet.dtype().tensor_type() {
+        Some(TensorElementType::Int64) => false,
+        Some(TensorElementType::Int32) => true,
+        _ => {
+            return Err(Error::model(format!(
+                "the graph of {model} wants `{name}` as {}; it must be int64 or int32",
+                outlet.dtype()
+            )));
+        }
+    };
+    Ok(Input { name: name.to_owned(), feed, narrow })
+}
+
+/// The output to read: by its usual name, else the only one of the right rank.
+fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, Vec<i64>)> {
+    let (names, ranks): (&[&str], &[usize]) = match kind {
+        OutputKind::Logits => (&["logits"], &[2]),
+        // A ready-made embedding comes first, as in sentence-transformers' ONNX backend.
+        OutputKind::Embedding => (&["sentence_embedding", "last_hidden_state", "token_embeddings"], &[3, 2]),
+    };
+    let rank = |outlet: &&Outlet| outlet.dtype().tensor_shape().map_or(0, |shape| shape.len());
+    let fits = |outlet: &&Outlet| is_float(outlet.dtype()) && ranks.contains(&rank(outlet));
+    let by_name = names.iter().find_map(|name| outlets.iter().find(|outlet| outlet.name() == *name && fits(outlet)));
+    let found = by_name.or_else(|| {
+        ranks.iter().find_map(|wanted| {
+            let mut of_rank = outlets.iter().filter(|outlet| fits(outlet) && rank(outlet) == *wanted);
+            of_rank.next().filter(|_| of_rank.next().is_none())
+        })
+    });
+    let Some(outlet) = found else {
+        let has: Vec<String> = outlets.iter().map(|outlet| format!("`{}` {}", outlet.name(), outlet.dtype())).collect();
+        let wants = match kind {
+            OutputKind::Logits => "one output of scores, [batch, labels]",
+            OutputKind::Embedding => "one output [batch, tokens, dimensions] or [batch, dimensions]",
+        };
+        return Err(Error::model(format!("the graph of {model} must have {wants}; it has {}", has.join(" and "))));
+    };
+    let declared = outlet.dtype().tensor_shape().map(|shape| shape.to_vec()).unwrap_or_default();
+    Ok((outlet.name().to_owned(), declared))
+}
+
+fn is_float(kind: &ValueType) -> bool {
+    use TensorElementType::{Bfloat16, Float16, Float32};
+    matches!(kind.tensor_type(), Some(Float32 | Float16 | Bfloat16))
+}
+
+/// A float tensor's shape and its values as `f32`; half-precision values go through `converted`.
+fn floats<'a>(value: &'a DynValue, converted: &'a mut Vec<f32>) -> ort::Result<(&'a [i64], &'a [f32])> {
+    match value.dtype().tensor_type() {
+        Some(TensorElementType::Float16) => {
+            let (shape, values) = value.try_extract_tensor::<half::f16>()?;
+            converted.extend(values.iter().map(|value| value.to_f32()));
+            Ok((shape, converted))
+        }
+        Some(TensorElementType::Bfloat16) => {
+            let (shape, values) = value.try_extract_tensor::<half::bf16>()?;
+            converted.extend(values.iter().map(|value| value.to_f32()));
+            Ok((shape, converted))
+        }
+        _ => {
+            let (shape, values) = value.try_extract_tensor::<f32>()?;
+            Ok((shape, values))
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Embedded reranking: run exported ONNX **cross-encoders** and **embedding models** inside your process, on ONNX
+//! Runtime, without a server.
+//!
+//! A cross-encoder reads a query and a document together and gives one relevance score; a bi-encoder reads each text
+//! alone and gives an embedding, and the relevance is the cosine of two embeddings.
+//!
+//! ```
+//! use crossrank::{RankOptions, Reranker};
+//!
+//! let reranker = Reranker::bundled()?;
+//! let documents = ["Bread is baked in an oven.", "Paris is the capital of France.", "France borders Spain."];
+//! let ranking = reranker.rerank("What is the capital of France?", &documents)?;
+//! for result in &ranking {
+//!     println!("{:.4} {}", result.score, documents[result.index]);
+//! }
+//! assert_eq!(ranking.results()[0].index, 1);
+//! # Ok::<(), crossrank::Error>(())
+//! ```
+//!
+//! # The tour
+//!
+//! - [`Reranker`] and [`Embedder`] are the two engines. They are loaded once, used through `&self` by any number of
+//!   threads, and say of themselves what runs ([`ModelInfo`]): files, precision, limits, head or pooling, device.
+//! - A model is the bundled one, a folder in the layout of a Hub repository, or bytes in memory ([`ModelSource`]). What
+//!   its files declare is obeyed; a model that cannot work is refused when it is loaded, with the reason.
+//! - [`Ranking`] is the result: indexes and scores by falling score, ties in the caller's order, with a report of the
+//!   documents that were cut to fit the model. [`RankOptions`] has `top_n`, a threshold, raw scores.
+//! - [`compare`](compare()) runs both engines on the same cases. [`CrossEncoder`] and [`BiEncoder`] are the traits it
+//!   sees, for models of your own.
+//! - [`runtime`] finds and loads ONNX Runtime; every engine does so by itself.
+//!
+//! # What can be relied on
+//!
+//! - A pair's score belongs to the pair: it has the same bits alone, in any company, in any order, and with any number
+//!   of threads. So has a text's embedding.
+//! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and
+//!   does not panic on user data: an [`Error`] says what is wrong, the limit, the value and what to do.
+//! - No network is used at run time.
+//!
+//! # Features
+//!
+//! - `cli` (default): the command line, with `bundled-models` and `fetch-runtime`.
+//! - `bundled-models`: the two default models (46 MB) inside the program.
+//! - `fetch-runtime`: at build time, fetch the official ONNX Runtime library with pip if the machine has none; implies
+//!   `load-dynamic`.
+//! - `load-dynamic`: find an ONNX Runtime library at run time (see [`runtime`]).
+//! - `download-binaries`: let the crate `ort` download a static library and link it instead. Choose this or
+//!   `load-dynamic`; with neither, `ort` looks for a library to link by its own rules (`ORT_LIB_LOCATION`).
+
+mod compare;
+mod embedder;
+mod embeddings;
+mod engine;
+mod error;
+mod loading;
+mod model;
+mod ranking;
+mod reranker;
+pub mod runtime;
+mod scoring;
+mod text;
+
+pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
+pub use embedder::{Embedder, EmbedderBuilder};
+pub use embeddings::{Embeddings, cosine_similarity};
+pub use error::{Error, ErrorKind, Result};
+pub use model::{LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelSource, Pooling, PoolingMode};
+pub use ranking::{Activation, RankOptions, RankedDocument, Ranking, TruncatedDocument};
+pub use reranker::{Reranker, RerankerBuilder};
+pub use scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
+pub use text::{Truncation, TruncationSide, TruncationStrategy};

@@ -1,0 +1,121 @@
+//! From a named model to one that runs: its files, its tokenizer, its graph, and a trial run.
+//!
+//! Both engines begin here. The trial run makes sure that a model that cannot work is refused when it is loaded, with
+//! a reason, and not in the middle of someone's documents.
+
+use crate::engine::{Engine, EngineOptions, Output, OutputKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::config::Declared;
+use crate::model::graph::GraphFacts;
+use crate::model::pooling::EmbeddingSpec;
+use crate::model::{Files, ModelInfo, ModelSource, Task};
+use crate::text::{TextEncoder, Tokens, Truncation};
+
+/// What a builder collected.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoadOptions {
+    pub(crate) source: ModelSource,
+    pub(crate) onnx_file: Option<String>,
+    pub(crate) threads: Option<usize>,
+    pub(crate) max_length: Option<usize>,
+    pub(crate) truncation: Truncation,
+}
+
+/// A model that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) encoder: TextEncoder,
+    pub(crate) engine: Engine,
+    pub(crate) declared: Declared,
+    /// Embedding models only.
+    pub(crate) embedding: Option<EmbeddingSpec>,
+    pub(crate) info: ModelInfo,
+    /// The shape of the trial run's output, without the batch's dimension.
+    pub(crate) trial_shape: Vec<usize>,
+}
+
+impl Loaded {
+    pub(crate) fn new(options: &LoadOptions, task: Task) -> Result<Self> {
+        let mut files = Files::open(&options.source, task, options.onnx_file.clone())?;
+        let declared = Declared::read(&mut files, options.max_length)?;
+        let embedding = match task {
+            Task::CrossEncoder => None,
+            Task::BiEncoder => Some(EmbeddingSpec::read(&mut files)?),
+        };
+        let encoder = TextEncoder::new(
+            &files.required("tokenizer.json")?,
+            declared.max_length.tokens,
+            options.truncation,
+            declared.lower_case,
+        )?;
+        let weights = files.weights()?;
+        let facts = GraphFacts::read(&weights, files.name())?;
+        let engine = Engine::new(
+            weights,
+            files.name(),
+            EngineOptions {
+                threads: options.threads,
+                first_position: declared.config.first_position(),
+                output: match task {
+                    Task::CrossEncoder => OutputKind::Logits,
+                    Task::BiEncoder => OutputKind::Embedding,
+                },
+            },
+        )?;
+        let info = ModelInfo {
+            name: files.name().to_owned(),
+            architecture: declared.config.architecture().map(str::to_owned),
+            precision: facts.precision(),
+            max_length: declared.max_length.tokens,
+            max_length_source: declared.max_length.source,
+            inputs: engine.io().input_names(),
+            output: engine.io().output_name().to_owned(),
+            labels: Vec::new(),
+            activation: None,
+            pooling: None,
+            normalized: false,
+            dimensions: None,
+            device: "CPU",
+            threads: engine.threads(),
+            files: files.into_read(),
+        };
+        let trial_shape = trial(&encoder, &engine, &declared, task, &info.name)?;
+        tracing::info!(model = %info.name, precision = %info.precision, "model loaded");
+        Ok(Self { encoder, engine, declared, embedding, info, trial_shape })
+    }
+}
+
+/// Runs one short input that holds the tokenizer's largest id, and returns the output's shape.
+fn trial(encoder: &TextEncoder, engine: &Engine, declared: &Declared, task: Task, name: &str) -> Result<Vec<usize>> {
+    let (mut tokens, _) = match task {
+        Task::CrossEncoder => encoder.pair(&encoder.query("a")?, "b")?,
+        Task::BiEncoder => encoder.single("a")?,
+    };
+    put_largest_id(&mut tokens, encoder.largest_id());
+    let shape = engine.run(&[tokens], |output: Output<'_>| Ok(output.shape.to_vec())).pop();
+    let shape = shape.unwrap_or_else(|| Err(Error::new(ErrorKind::Inference, "the trial run gave nothing")));
+    shape.map_err(|error| {
+        if error.kind() == ErrorKind::Model {
+            return Error::model(format!("the model of {name} cannot be used")).with_source(error);
+        }
+        let rows = match declared.config.vocab_size {
+            Some(size) => format!("vocab_size of config.json is {size}"),
+            None => "config.json states no vocab_size".to_owned(),
+        };
+        Error::model(format!(
+            "a trial run of the model of {name} failed; perhaps its tokenizer does not fit its graph: tokenizer.json \
+             has {} tokens with ids up to {}, and {rows}",
+            encoder.vocabulary_size(),
+            encoder.largest_id(),
+        ))
+        .with_source(error)
+    })
+}
+
+fn put_largest_id(tokens: &mut Tokens, id: u32) {
+    let middle = tokens.ids.len() / 2;
+    match tokens.ids.get_mut(middle) {
+        Some(place) => *place = id,
+        None => *tokens = Tokens { ids: vec![id], type_ids: vec![0] },
+    }
+}

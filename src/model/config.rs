@@ -1,0 +1,219 @@
+//! `config.json`, `tokenizer_config.json` and `sentence_bert_config.json`: the head, the labels, the limits.
+//!
+//! The files are read as `transformers` and `sentence-transformers` write them. Fields that are not needed here are
+//! ignored; a field that is needed and has an impossible value is an error.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::files::Files;
+use super::info::LimitSource;
+use crate::error::{Error, Result};
+use crate::ranking::Activation;
+
+/// The limit where no file gives one: what `transformers` users expect of a BERT.
+const ASSUMED_MAX_LENGTH: usize = 512;
+
+/// Longer limits are `transformers`' way of saying "none" (`model_max_length` is 10³⁰ then).
+const NO_LIMIT: f64 = 1e9;
+
+/// `config.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    architectures: Option<Vec<String>>,
+    model_type: Option<String>,
+    max_position_embeddings: Option<f64>,
+    pub(crate) vocab_size: Option<u64>,
+    pad_token_id: Option<i64>,
+    id2label: Option<BTreeMap<String, String>>,
+    sentence_transformers: Option<SentenceTransformersSection>,
+    /// The name of the activation before sentence-transformers 4.
+    sbert_ce_default_activation_function: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SentenceTransformersSection {
+    activation_fn: Option<String>,
+}
+
+/// The part of `tokenizer_config.json` that `tokenizer.json` does not say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TokenizerConfig {
+    model_max_length: Option<f64>,
+}
+
+/// `sentence_bert_config.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SentenceBertConfig {
+    max_seq_length: Option<f64>,
+    do_lower_case: bool,
+}
+
+/// The most tokens of one input, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaxLength {
+    pub(crate) tokens: usize,
+    pub(crate) source: LimitSource,
+}
+
+/// What a model's configuration files say that matters to cross-encoders and embedding models alike.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) config: Config,
+    pub(crate) max_length: MaxLength,
+    /// Texts are lower-cased before the tokenizer sees them (`do_lower_case` of sentence-transformers).
+    pub(crate) lower_case: bool,
+}
+
+impl Declared {
+    /// Reads the files; `wanted` is the caller's own limit.
+    pub(crate) fn read(files: &mut Files, wanted: Option<usize>) -> Result<Self> {
+        let config: Config = files.required_json("config.json")?;
+        let tokenizer: TokenizerConfig = files.optional_json("tokenizer_config.json")?.unwrap_or_default();
+        let sentence: SentenceBertConfig = files.optional_json("sentence_bert_config.json")?.unwrap_or_default();
+        let max_length = max_length(wanted, &config, tokenizer.model_max_length, sentence.max_seq_length)?;
+        Ok(Self { config, max_length, lower_case: sentence.do_lower_case })
+    }
+}
+
+impl Config {
+    /// The first architecture that is named.
+    pub(crate) fn architecture(&self) -> Option<&str> {
+        self.architectures.as_ref()?.first().map(String::as_str)
+    }
+
+    /// The first position number that a token may have: RoBERTa and its kin keep the numbers up to the padding
+    /// token's id for themselves, so that 514 positions mean 512 tokens.
+    pub(crate) fn first_position(&self) -> usize {
+        const OFFSET: [&str; 8] =
+            ["roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "xmod"];
+        match self.model_type.as_deref() {
+            Some(kind) if OFFSET.contains(&kind) => usize::try_from(self.pad_token_id.unwrap_or(1) + 1).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The names of the labels in the order of the logits, where the file names them.
+    pub(crate) fn labels(&self) -> Result<Vec<String>> {
+        let Some(names) = &self.id2label else {
+            return Ok(Vec::new());
+        };
+        (0..names.len())
+            .map(|i| {
+                names.get(&i.to_string()).cloned().ok_or_else(|| {
+                    Error::model(format!("id2label of config.json has {} labels but none with id {i}", names.len()))
+                })
+            })
+            .collect()
+    }
+
+    /// The activation that sentence-transformers wrote into the file.
+    pub(crate) fn activation(&self) -> Result<Option<Activation>> {
+        let name = self
+            .sentence_transformers
+            .as_ref()
+            .and_then(|section| section.activation_fn.as_deref())
+            .or(self.sbert_ce_default_activation_function.as_deref());
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        // `torch.nn.modules.activation.Sigmoid`; `torch.nn.Sigmoid()` in hand-written files.
+        let class = name.rsplit('.').next().unwrap_or(name).trim_end_matches("()");
+        match class {
+            "Sigmoid" => Ok(Some(Activation::Sigmoid)),
+            "Identity" => Ok(Some(Activation::Identity)),
+            "Softmax" => Ok(Some(Activation::Softmax)),
+            _ => Err(Error::model(format!(
+                "config.json asks for the activation `{name}`, and Sigmoid, Identity and Softmax are the known ones; \
+                 choose one with `activation`"
+            ))),
+        }
+    }
+}
+
+fn max_length(
+    wanted: Option<usize>,
+    config: &Config,
+    tokenizer: Option<f64>,
+    sentence: Option<f64>,
+) -> Result<MaxLength> {
+    let positions = config.max_position_embeddings.filter(|n| *n >= 1.0).map(|n| n - config.first_position() as f64);
+    let declared = [
+        (positions, LimitSource::Positions),
+        (tokenizer, LimitSource::Tokenizer),
+        (sentence, LimitSource::SentenceTransformers),
+    ];
+    let limits = declared.into_iter().filter_map(|(limit, source)| {
+        let limit = limit.filter(|n| (1.0..NO_LIMIT).contains(n))?;
+        // The range was checked: the conversion is exact.
+        Some(MaxLength { tokens: limit as usize, source })
+    });
+    let lowest = limits.min_by_key(|limit| limit.tokens);
+    if let Some(tokens) = wanted {
+        // The caller may go above what the tokenizer suggests, never above what the graph has positions for.
+        if let Some(positions) = positions.filter(|positions| (tokens as f64) > *positions) {
+            return Err(Error::new(
+                crate::ErrorKind::Options,
+                format!("max_length is {tokens}, but the model has positions for {positions} tokens; ask for no more"),
+            ));
+        }
+        return Ok(MaxLength { tokens, source: LimitSource::Caller });
+    }
+    Ok(lowest.unwrap_or(MaxLength { tokens: ASSUMED_MAX_LENGTH, source: LimitSource::Assumed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> Config {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn xlm_r_has_two_tokens_less_than_positions() {
+        let config = config(r#"{"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}"#);
+        let limit = max_length(None, &config, Some(514.0), None).unwrap();
+        assert_eq!(limit, MaxLength { tokens: 512, source: LimitSource::Positions });
+    }
+
+    #[test]
+    fn no_limit_is_not_a_limit() {
+        let huge = serde_json::from_str::<TokenizerConfig>(r#"{"model_max_length": 1000000000000000019884624838656}"#);
+        let limit = max_length(None, &Config::default(), huge.unwrap().model_max_length, None).unwrap();
+        assert_eq!(limit, MaxLength { tokens: 512, source: LimitSource::Assumed });
+    }
+
+    #[test]
+    fn the_lowest_declared_limit_counts_unless_the_caller_sets_one() {
+        let config = config(r#"{"model_type": "bert", "max_position_embeddings": 512}"#);
+        let limit = |wanted| max_length(wanted, &config, Some(512.0), Some(256.0));
+        assert_eq!(limit(None).unwrap().tokens, 256);
+        assert_eq!(limit(Some(300)).unwrap(), MaxLength { tokens: 300, source: LimitSource::Caller });
+        let message = limit(Some(513)).unwrap_err().to_string();
+        assert!(message.contains("513") && message.contains("512"), "{message}");
+    }
+
+    #[test]
+    fn activations_of_old_and_new_files() {
+        let new = config(r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}"#);
+        assert_eq!(new.activation().unwrap(), Some(Activation::Identity));
+        let old = config(r#"{"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}"#);
+        assert_eq!(old.activation().unwrap(), Some(Activation::Sigmoid));
+        assert_eq!(config("{}").activation().unwrap(), None);
+        let odd = config(r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}"#);
+        assert!(odd.activation().unwrap_err().to_string().contains("Tanh"));
+    }
+
+    #[test]
+    fn labels_are_ordered_by_number_not_by_text() {
+        let names: Vec<String> = (0..12).map(|i| format!("\"{i}\": \"label {i}\"")).collect();
+        let config = config(&format!("{{\"id2label\": {{{}}}}}", names.join(",")));
+        assert_eq!(config.labels().unwrap()[10], "label 10");
+    }
+}

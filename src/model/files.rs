@@ -1,0 +1,192 @@
+//! Reading a model's files, wherever they are.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::Task;
+use super::info::ModelFile;
+use super::source::{MemoryFiles, ModelSource, Place};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The names under which an ONNX file may lie, in the order of preference.
+const ONNX_NAMES: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+
+/// No configuration or tokenizer file is larger; a model folder may come from anyone.
+const LARGEST_JSON: u64 = 256 << 20;
+
+/// The opened files of one model.
+#[derive(Debug)]
+pub(crate) struct Files {
+    name: String,
+    place: Opened,
+    onnx_name: Option<String>,
+    read: Vec<ModelFile>,
+}
+
+#[derive(Debug)]
+enum Opened {
+    #[cfg(feature = "bundled-models")]
+    Bundled(&'static [super::bundled::BundledFile]),
+    Dir(PathBuf),
+    Memory(MemoryFiles),
+}
+
+/// The ONNX file: a path, so that ONNX Runtime can find external data beside it, or bytes.
+#[derive(Debug, Clone)]
+pub(crate) enum Weights {
+    File(PathBuf),
+    Static(&'static [u8]),
+    Shared(Arc<[u8]>),
+}
+
+impl Files {
+    /// Opens a source. `onnx_name` is the ONNX file to use instead of the usual names.
+    pub(crate) fn open(source: &ModelSource, task: Task, onnx_name: Option<String>) -> Result<Self> {
+        let (name, place) = match &source.0 {
+            Place::Bundled => bundled(task)?,
+            Place::Dir(path) => {
+                if !path.is_dir() {
+                    let what = if path.exists() { "is not a folder" } else { "does not exist" };
+                    return Err(Error::model(format!(
+                        "the model folder {} {what}; a model is a folder with model.onnx, config.json and tokenizer.json",
+                        path.display()
+                    )));
+                }
+                (path.display().to_string(), Opened::Dir(path.clone()))
+            }
+            Place::Memory(files) => ("in-memory model".to_owned(), Opened::Memory(files.clone())),
+        };
+        Ok(Self { name, place, onnx_name, read: Vec::new() })
+    }
+
+    /// What people call the model: the folder's path, or what it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The files that were read so far.
+    pub(crate) fn into_read(self) -> Vec<ModelFile> {
+        self.read
+    }
+
+    /// A file's bytes, or `None` where the model has no such file.
+    pub(crate) fn optional(&mut self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        let bytes: Option<Cow<'static, [u8]>> = match &self.place {
+            #[cfg(feature = "bundled-models")]
+            Opened::Bundled(files) => find(files, name).map(Cow::Borrowed),
+            Opened::Dir(folder) => read_bounded(&folder.join(name))?.map(Cow::Owned),
+            Opened::Memory(memory) => memory.files.get(name).map(|bytes| Cow::Owned(bytes.to_vec())),
+        };
+        if let Some(bytes) = &bytes {
+            self.read.push(ModelFile::new(name, bytes.len() as u64));
+        }
+        Ok(bytes)
+    }
+
+    /// A file's bytes.
+    pub(crate) fn required(&mut self, name: &str) -> Result<Cow<'static, [u8]>> {
+        self.optional(name)?
+            .ok_or_else(|| Error::model(format!("{} has no {name}, which is needed to run the model", self.name)))
+    }
+
+    /// A JSON file's content, or `None` where the model has no such file.
+    pub(crate) fn optional_json<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>> {
+        let Some(bytes) = self.optional(name)? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::model(format!("{name} of {} is not the JSON that is expected there", self.name)).with_source(error)
+        })?;
+        Ok(Some(value))
+    }
+
+    /// A JSON file's content.
+    pub(crate) fn required_json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
+        self.optional_json(name)?
+            .ok_or_else(|| Error::model(format!("{} has no {name}, which is needed to run the model", self.name)))
+    }
+
+    /// The ONNX file.
+    pub(crate) fn weights(&mut self) -> Result<Weights> {
+        let names: Vec<String> = match &self.onnx_name {
+            Some(name) => vec![name.clone()],
+            None => ONNX_NAMES.map(str::to_owned).to_vec(),
+        };
+        for name in &names {
+            let weights = match &self.place {
+                #[cfg(feature = "bundled-models")]
+                Opened::Bundled(files) => find(files, name).map(Weights::Static),
+                Opened::Dir(folder) => {
+                    let path = folder.join(name);
+                    path.is_file().then_some(Weights::File(path))
+                }
+                Opened::Memory(memory) => memory.files.get(name).cloned().map(Weights::Shared),
+            };
+            if let Some(weights) = weights {
+                self.read.push(ModelFile::new(name, weights.size()?));
+                return Ok(weights);
+            }
+        }
+        Err(Error::model(format!(
+            "{} has no {}; export the model to ONNX first, or name the file with `onnx_file`",
+            self.name,
+            names.join(" and no ")
+        )))
+    }
+}
+
+impl Weights {
+    /// The size in bytes, without external data.
+    fn size(&self) -> Result<u64> {
+        match self {
+            Weights::File(path) => {
+                let meta = fs::metadata(path).map_err(|error| {
+                    Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error)
+                })?;
+                Ok(meta.len())
+            }
+            Weights::Static(bytes) => Ok(bytes.len() as u64),
+            Weights::Shared(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+}
+
+#[cfg(feature = "bundled-models")]
+fn bundled(task: Task) -> Result<(String, Opened)> {
+    let (name, files) = super::bundled::files(task);
+    Ok((name.to_owned(), Opened::Bundled(files)))
+}
+
+#[cfg(not(feature = "bundled-models"))]
+fn bundled(_: Task) -> Result<(String, Opened)> {
+    Err(Error::model(
+        "this build carries no models: turn on the feature `bundled-models`, or name a folder with `ModelSource::dir`",
+    ))
+}
+
+#[cfg(feature = "bundled-models")]
+fn find(files: &'static [super::bundled::BundledFile], name: &str) -> Option<&'static [u8]> {
+    files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
+}
+
+fn read_bounded(path: &std::path::Path) -> Result<Option<Vec<u8>>> {
+    let failed =
+        |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error);
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if meta.len() > LARGEST_JSON {
+        return Err(Error::model(format!(
+            "{} has {} bytes, more than the {LARGEST_JSON} that a configuration or tokenizer file may have",
+            path.display(),
+            meta.len()
+        )));
+    }
+    fs::read(path).map(Some).map_err(failed)
+}

@@ -1,0 +1,281 @@
+//! A look into an ONNX file without loading it: the precision of its weights and what it says of itself.
+//!
+//! ONNX Runtime does not tell the element types of a model's weights, and a broken file is better refused here, with
+//! a reason, than there. Only the few fields that are needed are read, by the field numbers of `onnx.proto3`; the
+//! weights themselves are skipped, so that a file of any size takes a few reads.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+
+use super::files::Weights;
+use crate::error::{Error, Result};
+
+/// What was learnt from the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct GraphFacts {
+    /// `metadata_props` of the model.
+    metadata: BTreeMap<String, String>,
+    /// Number of weight elements by `TensorProto.DataType`.
+    elements: BTreeMap<i64, u64>,
+    nodes: usize,
+}
+
+impl GraphFacts {
+    /// Reads the file; `name` is for the error message.
+    pub(crate) fn read(weights: &Weights, name: &str) -> Result<Self> {
+        let facts = match weights {
+            Weights::File(path) => File::open(path).map(BufReader::new).and_then(model),
+            Weights::Static(bytes) => model(Cursor::new(*bytes)),
+            Weights::Shared(bytes) => model(Cursor::new(bytes.as_ref())),
+        };
+        let facts = facts.map_err(|error| {
+            Error::model(format!(
+                "the ONNX file of {name} cannot be read as one: it is damaged, cut short, or something else (a Git LFS \
+                 pointer?)"
+            ))
+            .with_source(error)
+        })?;
+        if facts.nodes == 0 {
+            return Err(Error::model(format!("the ONNX file of {name} holds no graph: it is not an ONNX model")));
+        }
+        Ok(facts)
+    }
+
+    /// The precision in a word or two: the file's own statement, else the element type of most weights.
+    pub(crate) fn precision(&self) -> String {
+        if let Some(stated) = self.metadata.get("crossrank.precision") {
+            return stated.clone();
+        }
+        match self.elements.iter().max_by_key(|(_, count)| **count) {
+            Some((kind, _)) => element_name(*kind).to_owned(),
+            None => "unknown".to_owned(),
+        }
+    }
+}
+
+/// `TensorProto.DataType`.
+fn element_name(kind: i64) -> &'static str {
+    match kind {
+        1 => "fp32",
+        2 => "uint8",
+        3 => "int8",
+        10 => "fp16",
+        11 => "fp64",
+        16 => "bf16",
+        21 | 22 => "int4",
+        _ => "other",
+    }
+}
+
+/// One field of a protobuf message.
+struct Field {
+    number: u64,
+    value: Value,
+}
+
+enum Value {
+    Number(u64),
+    /// A length-delimited field that ends at this position of the file.
+    Bytes {
+        end: u64,
+    },
+}
+
+struct Reader<R> {
+    source: R,
+    position: u64,
+    length: u64,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    fn new(mut source: R) -> io::Result<Self> {
+        let length = source.seek(SeekFrom::End(0))?;
+        source.seek(SeekFrom::Start(0))?;
+        Ok(Self { source, position: 0, length })
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.source.read_exact(&mut byte)?;
+        self.position += 1;
+        Ok(byte[0])
+    }
+
+    fn varint(&mut self) -> io::Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(malformed("a number is longer than ten bytes"))
+    }
+
+    fn skip_to(&mut self, position: u64) -> io::Result<()> {
+        let distance =
+            i64::try_from(position.wrapping_sub(self.position)).map_err(|_| malformed("a field overlaps"))?;
+        // Relative, so that BufReader keeps its buffer for short distances.
+        self.source.seek(SeekFrom::Current(distance))?;
+        self.position = position;
+        Ok(())
+    }
+
+    /// The next field of the message that ends at `end`; its bytes, if any, are still to be read or skipped.
+    fn field(&mut self, end: u64) -> io::Result<Option<Field>> {
+        if self.position >= end {
+            return if self.position == end { Ok(None) } else { Err(malformed("a field runs over its message")) };
+        }
+        let key = self.varint()?;
+        let value = match key & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => self.fixed(8, end)?,
+            2 => {
+                let length = self.varint()?;
+                Value::Bytes { end: self.end_of(length, end)? }
+            }
+            5 => self.fixed(4, end)?,
+            _ => return Err(malformed("it is not a protobuf message")),
+        };
+        Ok(Some(Field { number: key >> 3, value }))
+    }
+
+    fn fixed(&mut self, length: u64, end: u64) -> io::Result<Value> {
+        let end = self.end_of(length, end)?;
+        self.skip_to(end)?;
+        Ok(Value::Number(0))
+    }
+
+    fn end_of(&self, length: u64, limit: u64) -> io::Result<u64> {
+        let end = self.position.checked_add(length).filter(|end| *end <= limit);
+        end.ok_or_else(|| malformed(&format!("a field of {length} bytes does not fit: the file is cut short")))
+    }
+
+    /// A text of at most 64 KiB.
+    fn text(&mut self, end: u64) -> io::Result<String> {
+        let length = end - self.position;
+        if length > 65_536 {
+            return Err(malformed("a name is longer than 64 KiB"));
+        }
+        let mut bytes = vec![0; length as usize];
+        self.source.read_exact(&mut bytes)?;
+        self.position = end;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn malformed(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.to_owned())
+}
+
+/// `ModelProto`: graph = 7, metadata_props = 14.
+fn model<R: Read + Seek>(source: R) -> io::Result<GraphFacts> {
+    let mut reader = Reader::new(source)?;
+    let mut facts = GraphFacts::default();
+    let end = reader.length;
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            match field.number {
+                7 => graph(&mut reader, end, &mut facts)?,
+                14 => property(&mut reader, end, &mut facts)?,
+                _ => {}
+            }
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(facts)
+}
+
+/// `GraphProto`: node = 1, initializer = 5.
+fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            match field.number {
+                1 => facts.nodes += 1,
+                5 => tensor(reader, end, facts)?,
+                _ => {}
+            }
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
+/// `TensorProto`: dims = 1 (packed or not), data_type = 2.
+fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+    let (mut kind, mut elements) = (0, 1u64);
+    while let Some(field) = reader.field(end)? {
+        match (field.number, field.value) {
+            (1, Value::Number(size)) => elements = elements.saturating_mul(size),
+            (1, Value::Bytes { end }) => {
+                while reader.position < end {
+                    elements = elements.saturating_mul(reader.varint()?);
+                }
+            }
+            (2, Value::Number(number)) => kind = number as i64,
+            (_, Value::Bytes { end }) => reader.skip_to(end)?,
+            (_, Value::Number(_)) => {}
+        }
+    }
+    let count = facts.elements.entry(kind).or_default();
+    *count = count.saturating_add(elements);
+    Ok(())
+}
+
+/// `StringStringEntryProto`: key = 1, value = 2.
+fn property<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+    let (mut key, mut value) = (String::new(), String::new());
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            match field.number {
+                1 => key = reader.text(end)?,
+                2 => value = reader.text(end)?,
+                _ => reader.skip_to(end)?,
+            }
+        }
+    }
+    facts.metadata.insert(key, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fixture(name: &str) -> Vec<u8> {
+        std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    #[test]
+    fn a_real_export_is_fp32() {
+        let facts = model(Cursor::new(fixture("bert-cross-encoder/model.onnx"))).unwrap();
+        assert_eq!(facts.precision(), "fp32");
+        assert!(facts.nodes > 10);
+    }
+
+    #[test]
+    fn a_text_and_a_cut_file_are_refused() {
+        for name in ["broken/not-onnx.onnx", "broken/truncated.onnx"] {
+            let weights = Weights::Shared(fixture(name).into());
+            let error = GraphFacts::read(&weights, "it").unwrap_err();
+            assert!(error.to_string().contains("ONNX file of it"), "{name}: {error}");
+        }
+        assert!(GraphFacts::read(&Weights::Static(b""), "it").unwrap_err().to_string().contains("no graph"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = model(Cursor::new(bytes));
+        }
+
+        #[test]
+        fn a_file_cut_anywhere_is_read_or_refused(cut in 0usize..4000) {
+            let bytes = fixture("broken/unknown-input.onnx");
+            let _ = model(Cursor::new(&bytes[..cut.min(bytes.len())]));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a loaded model turned out to be: the report that every engine can give about itself.
+
+use std::fmt;
+
+use crate::ranking::Activation;
+
+/// A file that was read for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelFile {
+    /// Its name in the model's folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl ModelFile {
+    pub(crate) fn new(name: &str, bytes: u64) -> Self {
+        Self { name: name.to_owned(), bytes }
+    }
+}
+
+/// Where a model's maximum length comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitSource {
+    /// The caller's builder.
+    Caller,
+    /// `model_max_length` of `tokenizer_config.json`.
+    Tokenizer,
+    /// `max_seq_length` of `sentence_bert_config.json`.
+    SentenceTransformers,
+    /// `max_position_embeddings` of `config.json`, less the positions that the architecture keeps for itself.
+    Positions,
+    /// No file says: 512 is assumed.
+    Assumed,
+}
+
+impl fmt::Display for LimitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LimitSource::Caller => "set by the caller",
+            LimitSource::Tokenizer => "model_max_length of tokenizer_config.json",
+            LimitSource::SentenceTransformers => "max_seq_length of sentence_bert_config.json",
+            LimitSource::Positions => "max_position_embeddings of config.json",
+            LimitSource::Assumed => "assumed: no file says",
+        })
+    }
+}
+
+/// What a loaded model is and how it is run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ModelInfo {
+    /// What people call it: the folder's path, or `bundled cross-encoder`.
+    pub name: String,
+    /// The files that were read.
+    pub files: Vec<ModelFile>,
+    /// The architecture that `config.json` names, such as `BertForSequenceClassification`.
+    pub architecture: Option<String>,
+    /// The precision of the weights: what the file says of itself (`int8-weights`), else what its tensors are.
+    pub precision: String,
+    /// The most tokens that one input may have, special tokens included.
+    pub max_length: usize,
+    /// Where that limit comes from.
+    pub max_length_source: LimitSource,
+    /// The graph's inputs that are fed.
+    pub inputs: Vec<String>,
+    /// The graph's output that is read.
+    pub output: String,
+    /// Cross-encoders: the labels of the head, where `config.json` names them.
+    pub labels: Vec<String>,
+    /// Cross-encoders: what turns logits into scores.
+    pub activation: Option<Activation>,
+    /// Embedding models: the pooling, in words, such as `mean (1_Pooling/config.json)`.
+    pub pooling: Option<String>,
+    /// Embedding models: whether the embeddings are scaled to length 1.
+    pub normalized: bool,
+    /// Embedding models: the number of dimensions.
+    pub dimensions: Option<usize>,
+    /// The device that really runs the model.
+    pub device: &'static str,
+    /// The most batches that run at the same time.
+    pub threads: usize,
+}
+
+impl ModelInfo {
+    /// The model in one line: `bundled cross-encoder (BertForSequenceClassification, fp32)`.
+    pub fn title(&self) -> String {
+        match &self.architecture {
+            Some(architecture) => format!("{} ({architecture}, {})", self.name, self.precision),
+            None => format!("{} ({})", self.name, self.precision),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `modules.json` and what it points to: how an embedding model makes one vector of its token vectors.
+//!
+//! The layout is that of sentence-transformers. The formulas are those of its `Pooling` module, for one text without
+//! padding: `mean`, `cls`, `max`, `lasttoken`, `mean_sqrt_len_tokens` (the sum over √length) and `weightedmean` (the
+//! mean weighted by position, counted from 1). Where several modes are on, their vectors are joined in the order of
+//! [`PoolingMode`]'s variants.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ndarray::{ArrayView2, Axis};
+use serde::Deserialize;
+
+use super::files::Files;
+use crate::error::{Error, Result};
+
+/// How token vectors become one vector, by sentence-transformers' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PoolingMode {
+    /// The vector of the first token.
+    Cls,
+    /// The greatest value of each dimension.
+    Max,
+    /// The mean of all token vectors.
+    Mean,
+    /// Their sum over the square root of their number.
+    #[serde(rename = "mean_sqrt_len_tokens")]
+    MeanSqrtLen,
+    /// Their mean weighted by position: the first token counts once, the second twice.
+    WeightedMean,
+    /// The vector of the last token.
+    LastToken,
+}
+
+impl fmt::Display for PoolingMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PoolingMode::Cls => "cls",
+            PoolingMode::Max => "max",
+            PoolingMode::Mean => "mean",
+            PoolingMode::MeanSqrtLen => "mean_sqrt_len_tokens",
+            PoolingMode::WeightedMean => "weightedmean",
+            PoolingMode::LastToken => "lasttoken",
+        })
+    }
+}
+
+/// One or several pooling modes, whose vectors are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pooling(Vec<PoolingMode>);
+
+impl Pooling {
+    /// A single mode.
+    pub fn new(mode: PoolingMode) -> Self {
+        Self(vec![mode])
+    }
+
+    /// Several modes; their vectors are joined in the order of the variants of [`PoolingMode`], as
+    /// sentence-transformers does. No mode at all is an error of kind [`Options`](crate::ErrorKind::Options).
+    pub fn joined(modes: impl IntoIterator<Item = PoolingMode>) -> Result<Self> {
+        let mut modes: Vec<_> = modes.into_iter().collect();
+        modes.sort();
+        modes.dedup();
+        if modes.is_empty() {
+            return Err(Error::new(crate::ErrorKind::Options, "a pooling needs at least one mode, such as mean"));
+        }
+        Ok(Self(modes))
+    }
+
+    /// The modes, in order.
+    pub fn modes(&self) -> &[PoolingMode] {
+        &self.0
+    }
+
+    /// Pools the vectors of one text's tokens, `[tokens, dimensions]` with at least one token.
+    pub(crate) fn pool(&self, tokens: ArrayView2<'_, f32>) -> Vec<f32> {
+        let mut pooled = Vec::with_capacity(self.0.len() * tokens.ncols());
+        for mode in &self.0 {
+            pool_one(*mode, tokens, &mut pooled);
+        }
+        pooled
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, mode) in self.0.iter().enumerate() {
+            write!(f, "{}{mode}", if i > 0 { "+" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+fn pool_one(mode: PoolingMode, tokens: ArrayView2<'_, f32>, pooled: &mut Vec<f32>) {
+    let length = tokens.nrows();
+    match mode {
+        PoolingMode::Cls => pooled.extend(tokens.row(0)),
+        PoolingMode::LastToken => pooled.extend(tokens.row(length - 1)),
+        PoolingMode::Max => {
+            pooled.extend(tokens.axis_iter(Axis(1)).map(|column| column.fold(f32::NEG_INFINITY, |a, b| a.max(*b))));
+        }
+        PoolingMode::Mean => pooled.extend(tokens.sum_axis(Axis(0)).iter().map(|sum| sum / length as f32)),
+        PoolingMode::MeanSqrtLen => {
+            pooled.extend(tokens.sum_axis(Axis(0)).iter().map(|sum| sum / (length as f32).sqrt()));
+        }
+        PoolingMode::WeightedMean => {
+            let weights = (length * (length + 1) / 2) as f32;
+            pooled.extend(tokens.axis_iter(Axis(1)).map(|column| {
+                column.iter().zip(1..).map(|(value, weight)| value * weight as f32).sum::<f32>() / weights
+            }));
+        }
+    }
+}
+
+/// How an embedding model's folder says its vectors are made.
+#[derive(Debug)]
+pub(crate) struct EmbeddingSpec {
+    pub(crate) pooling: Pooling,
+    pub(crate) normalize: bool,
+    /// Where the pooling is declared; none when it is assumed.
+    pub(crate) declared_in: Option<String>,
+    /// Named texts that go before an input, such as `query` → `query: `.
+    pub(crate) prompts: Prompts,
+}
+
+/// `config_sentence_transformers.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Prompts {
+    prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+}
+
+impl Prompts {
+    /// The first of these prompts that the model declares, else its default one, else nothing.
+    pub(crate) fn choose(&self, names: &[&str]) -> &str {
+        names
+            .iter()
+            .copied()
+            .chain(self.default_prompt_name.as_deref())
+            .find_map(|name| self.prompts.get(name))
+            .map_or("", String::as_str)
+    }
+
+    fn any(&self) -> bool {
+        self.prompts.values().any(|prompt| !prompt.is_empty())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+}
+
+/// `1_Pooling/config.json`, as versions before 6 (a flag for each mode) and from 6 on (`pooling_mode`) write it.
+#[derive(Debug, Deserialize)]
+struct PoolingConfig {
+    #[serde(default)]
+    pooling_mode: Option<OneOrMany>,
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+    #[serde(default)]
+    pooling_mode_max_tokens: bool,
+    #[serde(default)]
+    pooling_mode_mean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    #[serde(default)]
+    pooling_mode_weightedmean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_lasttoken: bool,
+    #[serde(default = "yes")]
+    include_prompt: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(PoolingMode),
+    Many(Vec<PoolingMode>),
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl PoolingConfig {
+    fn modes(&self) -> Vec<PoolingMode> {
+        match &self.pooling_mode {
+            Some(OneOrMany::One(mode)) => vec![*mode],
+            Some(OneOrMany::Many(modes)) => modes.clone(),
+            None => [
+                (self.pooling_mode_cls_token, PoolingMode::Cls),
+                (self.pooling_mode_max_tokens, PoolingMode::Max),
+                (self.pooling_mode_mean_tokens, PoolingMode::Mean),
+                (self.pooling_mode_mean_sqrt_len_tokens, PoolingMode::MeanSqrtLen),
+                (self.pooling_mode_weightedmean_tokens, PoolingMode::WeightedMean),
+                (self.pooling_mode_lasttoken, PoolingMode::LastToken),
+            ]
+            .into_iter()
+            .filter_map(|(on, mode)| on.then_some(mode))
+            .collect(),
+        }
+    }
+}
+
+impl EmbeddingSpec {
+    /// Reads `modules.json`; without one the pooling is the mean, as sentence-transformers assumes.
+    pub(crate) fn read(files: &mut Files) -> Result<Self> {
+        let prompts: Prompts = files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+        let mut spec = Self { pooling: Pooling::new(PoolingMode::Mean), normalize: false, declared_in: None, prompts };
+        let Some(modules) = files.optional_json::<Vec<Module>>("modules.json")? else {
+            return Ok(spec);
+        };
+        for module in &modules {
+            // Versions differ in the path before the class name.
+            match module.class.rsplit('.').next().unwrap_or_default() {
+                "Transformer" => {}
+                "Pooling" => spec.read_pooling(files, &module.path)?,
+                "Normalize" => spec.normalize = true,
+                other => {
+                    return Err(Error::model(format!(
+                        "modules.json of {} has a module `{other}`, and Transformer, Pooling and Normalize are the ones \
+                         that can be run; export the model with that module inside the graph",
+                        files.name()
+                    )));
+                }
+            }
+        }
+        Ok(spec)
+    }
+
+    fn read_pooling(&mut self, files: &mut Files, folder: &str) -> Result<()> {
+        if folder.split(['/', '\\']).any(|part| part == "..") || folder.starts_with('/') || folder.contains(':') {
+            return Err(Error::model(format!("modules.json points outside the model's folder: `{folder}`")));
+        }
+        let name = format!("{folder}/config.json");
+        let config: PoolingConfig = files.required_json(&name)?;
+        self.pooling = Pooling::joined(config.modes())
+            .map_err(|_| Error::model(format!("{name} of {} turns on no pooling mode", files.name())))?;
+        if !config.include_prompt && self.prompts.any() {
+            return Err(Error::model(format!(
+                "{name} of {} leaves the prompt's tokens out of the pooling (include_prompt), which is not supported",
+                files.name()
+            )));
+        }
+        self.declared_in = Some(name);
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! The cross-encoder engine: a query and documents → a ranking.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::loading::{LoadOptions, Loaded};
+use crate::model::config::Config;
+use crate::model::{ModelInfo, ModelSource, Task};
+use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
+use crate::scoring::{CrossEncoder, PairScore, PairScores};
+use crate::text::{Cut, Tokens, Truncation};
+
+/// Documents whose tokens are in memory at the same time: what keeps memory flat however many documents there are.
+const CHUNK: usize = 2048;
+
+/// A cross-encoder: reads a query and a document together and scores the document's relevance.
+///
+/// It is used through `&self` from any number of threads. A pair's score depends on the pair alone: not on the other
+/// documents of the call, their order, or the number of threads; it has the same bits each time.
+///
+/// ```
+/// use crossrank::Reranker;
+///
+/// let reranker = Reranker::bundled()?;
+/// let ranking = reranker.rerank(
+///     "What year was Bitcoin created?",
+///     &["Bitcoin mining requires power.", "Bitcoin was created in 2009 by Satoshi Nakamoto."],
+/// )?;
+/// assert_eq!(ranking.results()[0].index, 1);
+/// # Ok::<(), crossrank::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reranker {
+    loaded: Loaded,
+    activation: Activation,
+    label: usize,
+}
+
+/// Collects how a [`Reranker`] is to be loaded.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct RerankerBuilder {
+    load: LoadOptions,
+    activation: Option<Activation>,
+    label: Option<String>,
+}
+
+impl Reranker {
+    /// The model that the crate carries (feature `bundled-models`), with all defaults.
+    pub fn bundled() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A model in a folder that has the layout of a Hub repository, with all defaults.
+    pub fn from_dir(path: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder().model(ModelSource::dir(path)).build()
+    }
+
+    /// Starts from the defaults: the bundled model, all cores, the document cut where a pair is too long.
+    pub fn builder() -> RerankerBuilder {
+        RerankerBuilder::default()
+    }
+
+    /// What was loaded and how it runs.
+    pub fn info(&self) -> &ModelInfo {
+        &self.loaded.info
+    }
+
+    /// Loads what the workers would otherwise load in the first call that needs them.
+    pub fn warm_up(&self) -> Result<()> {
+        self.loaded.engine.warm_up()
+    }
+
+    /// Ranks the documents by their relevance to the query, all of them, by the model's own activation.
+    ///
+    /// No documents give an empty ranking. An empty or blank query or document is scored like any other text.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NonFinite`] if the model gives a document a score that is not a finite number, and
+    /// [`ErrorKind::Inference`] if it fails on one; [`Error::document`] is its index. To keep the ranking of the other
+    /// documents, use [`RankOptions::keep_going`].
+    pub fn rerank<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<Ranking> {
+        self.rerank_with(query, documents, &RankOptions::new())
+    }
+
+    /// Ranks the documents with options.
+    ///
+    /// ```
+    /// use crossrank::{RankOptions, Reranker};
+    ///
+    /// let reranker = Reranker::bundled()?;
+    /// let documents = ["Paris is the capital of France.", "Berlin is a city.", "Bread is baked."];
+    /// let options = RankOptions::new().top_n(1).return_documents(true);
+    /// let ranking = reranker.rerank_with("capital of France", &documents, &options)?;
+    /// assert_eq!(ranking.results()[0].document.as_deref(), Some(documents[0]));
+    /// assert!(ranking.truncated().is_empty());
+    /// # Ok::<(), crossrank::Error>(())
+    /// ```
+    pub fn rerank_with<S: AsRef<str> + Sync>(
+        &self,
+        query: &str,
+        documents: &[S],
+        options: &RankOptions,
+    ) -> Result<Ranking> {
+        let PairScores { scores, truncated } = self.score_pairs(query, documents)?;
+        let scores = scores
+            .into_iter()
+            .map(|pair| pair.map(|pair| if options.raw_scores { pair.logit } else { pair.score }))
+            .collect();
+        Ranking::build(scores, documents, truncated, options)
+    }
+
+    /// Scores each document, in the order of the documents.
+    fn score_pairs<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<PairScores> {
+        let Loaded { encoder, engine, .. } = &self.loaded;
+        let query = encoder.query(query)?;
+        let mut all = PairScores { scores: Vec::with_capacity(documents.len()), truncated: Vec::new() };
+        for (chunk, start) in documents.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            let encoded = engine.map(chunk, |document| encoder.pair(&query, document.as_ref()));
+            let (inputs, positions) = self.collect_inputs(encoded, start, &mut all);
+            let logits = engine.run(&inputs, |output| Ok(output.values.to_vec()));
+            for (position, logits) in positions.into_iter().zip(logits) {
+                all.scores[position] = logits
+                    .map_err(|error| name_document(error, position))
+                    .and_then(|logits| self.pair_score(&logits, position));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Sorts out what could be tokenised: the inputs of the model and the documents they belong to. Cuts are
+    /// recorded, and every document gets a place in the scores.
+    fn collect_inputs(
+        &self,
+        encoded: Vec<Result<(Tokens, Cut)>>,
+        start: usize,
+        all: &mut PairScores,
+    ) -> (Vec<Tokens>, Vec<usize>) {
+        let mut inputs = Vec::with_capacity(encoded.len());
+        let mut positions = Vec::with_capacity(encoded.len());
+        for (encoded, index) in encoded.into_iter().zip(start..) {
+            let place = match encoded {
+                Ok((tokens, cut)) => {
+                    all.truncated.extend(TruncatedDocument::of(cut, index));
+                    inputs.push(tokens);
+                    positions.push(index);
+                    // Overwritten once the model has run.
+                    Ok(PairScore { logit: 0.0, score: 0.0 })
+                }
+                Err(error) => Err(name_document(error, index)),
+            };
+            all.scores.push(place);
+        }
+        (inputs, positions)
+    }
+
+    fn pair_score(&self, logits: &[f32], index: usize) -> Result<PairScore> {
+        for logit in logits {
+            finite(*logit, index)?;
+        }
+        Ok(PairScore { logit: logits[self.label], score: self.activation.score(logits, self.label) })
+    }
+}
+
+impl CrossEncoder for Reranker {
+    fn name(&self) -> String {
+        self.loaded.info.title()
+    }
+
+    fn score(&self, query: &str, documents: &[&str]) -> Result<PairScores> {
+        self.score_pairs(query, documents)
+    }
+}
+
+impl RerankerBuilder {
+    /// The model; by default the bundled cross-encoder.
+    pub fn model(mut self, source: impl Into<ModelSource>) -> Self {
+        self.load.source = source.into();
+        self
+    }
+
+    /// The ONNX file within the model, such as `onnx/model_int8.onnx`; by default `model.onnx`, else
+    /// `onnx/model.onnx`.
+    pub fn onnx_file(mut self, name: impl Into<String>) -> Self {
+        self.load.onnx_file = Some(name.into());
+        self
+    }
+
+    /// The number of workers; by default one for each core that the process may use, on rayon's current pool. With a
+    /// number, the engine has a pool of its own.
+    pub fn threads(mut self, n: usize) -> Self {
+        self.load.threads = Some(n);
+        self
+    }
+
+    /// The most tokens of a pair, special tokens included; by default what the model declares. A larger number than
+    /// the model has positions for is an error.
+    pub fn max_length(mut self, tokens: usize) -> Self {
+        self.load.max_length = Some(tokens);
+        self
+    }
+
+    /// What is cut when a pair is too long; by default the end of the document.
+    pub fn truncation(mut self, truncation: Truncation) -> Self {
+        self.load.truncation = truncation;
+        self
+    }
+
+    /// What turns logits into scores; by default what `config.json` declares, else sigmoid for one label and softmax
+    /// for several.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = Some(activation);
+        self
+    }
+
+    /// The label whose score is the relevance, by its name in `config.json`; by default the only one, the second of
+    /// two, or `entailment`.
+    pub fn label(mut self, name: impl Into<String>) -> Self {
+        self.label = Some(name.into());
+        self
+    }
+
+    /// Loads the model and makes a trial run.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Runtime`] without a usable ONNX Runtime, [`ErrorKind::Model`] if the model's files cannot be used,
+    /// [`ErrorKind::Options`] for an impossible option, [`ErrorKind::Io`] if a file cannot be read.
+    pub fn build(self) -> Result<Reranker> {
+        let mut loaded = Loaded::new(&self.load, Task::CrossEncoder)?;
+        let &[labels] = loaded.trial_shape.as_slice() else {
+            return Err(Error::model(format!(
+                "the output `{}` of {} has the shape {:?} for one pair; a cross-encoder gives [labels]",
+                loaded.info.output, loaded.info.name, loaded.trial_shape
+            )));
+        };
+        let config = &loaded.declared.config;
+        let names = label_names(config, labels, &loaded.info.name)?;
+        let label = choose_label(&names, labels, self.label.as_deref(), &loaded.info.name)?;
+        let declared = if self.activation.is_none() { config.activation()? } else { None };
+        let usual = if labels == 1 { Activation::Sigmoid } else { Activation::Softmax };
+        let activation = self.activation.or(declared).unwrap_or(usual);
+        loaded.info.labels = names;
+        loaded.info.activation = Some(activation);
+        Ok(Reranker { loaded, activation, label })
+    }
+}
+
+fn label_names(config: &Config, labels: usize, model: &str) -> Result<Vec<String>> {
+    let names = config.labels()?;
+    if names.is_empty() || names.len() == labels {
+        return Ok(names);
+    }
+    Err(Error::model(format!(
+        "the graph of {model} gives {labels} scores for a pair, but config.json names {} labels: is this another \
+         model's config.json, or a graph that is no cross-encoder?",
+        names.len()
+    )))
+}
+
+fn choose_label(names: &[String], labels: usize, wanted: Option<&str>, model: &str) -> Result<usize> {
+    let find = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    let found = match (wanted, labels) {
+        (Some(wanted), _) => find(wanted),
+        (None, 1) => Some(0),
+        (None, 2) => Some(1),
+        (None, _) => find("entailment"),
+    };
+    found.ok_or_else(|| {
+        Error::model(format!(
+            "{model} gives {labels} scores for a pair, and it is not known which one is the relevance: name one of \
+             its labels ({}) with `label`",
+            if names.is_empty() { "config.json names none".to_owned() } else { names.join(", ") }
+        ))
+    })
+}
+
+fn name_document(error: Error, index: usize) -> Error {
+    Error::new(ErrorKind::Inference, format!("document {index} (counted from 0) could not be scored"))
+        .with_document(index)
+        .with_source(error)
+}

@@ -1,0 +1,235 @@
+//! The places where an ONNX Runtime library may be, in the order in which they are tried.
+//!
+//! Candidates are produced lazily: Python is not started, and a carried library is not unpacked, unless everything
+//! before them failed.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{OLDEST_MINOR_VERSION, PassedOver, Place, carried, probe};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A library that passed the probe.
+#[derive(Debug)]
+pub(super) struct Usable {
+    pub(super) place: Place,
+    pub(super) path: PathBuf,
+    pub(super) version: String,
+}
+
+/// A file that may be the library, or why a place could not even name one.
+pub(super) struct Candidate {
+    place: Place,
+    path: PathBuf,
+    unavailable: Option<String>,
+}
+
+impl Candidate {
+    fn new(place: Place, path: impl Into<PathBuf>) -> Self {
+        Self { place, path: path.into(), unavailable: None }
+    }
+}
+
+/// The first candidate that loads and is new enough, and those that were passed over before it.
+pub(super) fn first_usable(candidates: impl Iterator<Item = Candidate>) -> Result<(Usable, Vec<PassedOver>)> {
+    let mut passed_over = Vec::new();
+    for candidate in candidates {
+        let Candidate { place, path, unavailable } = candidate;
+        match unavailable.map_or_else(|| probe::version(&path), Err) {
+            Ok(version) => return Ok((Usable { place, path, version }, passed_over)),
+            Err(reason) => passed_over.push(PassedOver { place, path, reason }),
+        }
+    }
+    let tried: String = passed_over.iter().map(|library| format!("\n  - {library}")).collect();
+    Err(Error::new(
+        ErrorKind::Runtime,
+        format!(
+            "no usable ONNX Runtime library (1.{OLDEST_MINOR_VERSION} or newer) was found. Tried:{tried}\n\
+             To mend it, run `python3 -m pip install onnxruntime`, or set ORT_DYLIB_PATH to the library's file"
+        ),
+    ))
+}
+
+/// All places, in order.
+pub(super) fn candidates() -> impl Iterator<Item = Candidate> {
+    let steps: [fn() -> Vec<Candidate>; 6] =
+        [from_environment, beside_executable, from_build, from_program, from_python, from_system];
+    steps.into_iter().flat_map(|step| step())
+}
+
+fn from_environment() -> Vec<Candidate> {
+    match env::var_os("ORT_DYLIB_PATH") {
+        Some(path) if !path.is_empty() => vec![Candidate::new(Place::Environment, path)],
+        _ => Vec::new(),
+    }
+}
+
+fn beside_executable() -> Vec<Candidate> {
+    let Some(folder) = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())) else {
+        return Vec::new();
+    };
+    [folder.join("lib"), folder]
+        .iter()
+        .rev()
+        .filter_map(|folder| library_in(folder))
+        .map(|path| Candidate::new(Place::BesideExecutable, path))
+        .collect()
+}
+
+fn from_build() -> Vec<Candidate> {
+    // The folder is gone once a program is installed elsewhere: then there is nothing to report.
+    option_env!("CROSSRANK_BUILD_RUNTIME")
+        .filter(|path| Path::new(path).is_file())
+        .map(|path| Candidate::new(Place::Build, path))
+        .into_iter()
+        .collect()
+}
+
+fn from_program() -> Vec<Candidate> {
+    match carried::unpacked() {
+        None => Vec::new(),
+        Some(Ok(path)) => vec![Candidate::new(Place::Carried, path)],
+        Some(Err((path, reason))) => {
+            vec![Candidate { place: Place::Carried, path, unavailable: Some(reason) }]
+        }
+    }
+}
+
+fn from_python() -> Vec<Candidate> {
+    // Without the folder the program is run in, which may hold a stranger's `onnxruntime`.
+    const SCRIPT: &str = "import importlib.util, sys\n\
+        sys.path = [p for p in sys.path if p]\n\
+        spec = importlib.util.find_spec('onnxruntime')\n\
+        print(list(spec.submodule_search_locations)[0] if spec else '')\n";
+    let output = ["python3", "python"].iter().find_map(|python| {
+        let output = Command::new(python).args(["-c", SCRIPT]).stdin(Stdio::null()).output().ok()?;
+        output.status.success().then_some(output.stdout)
+    });
+    let Some(package) = output.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        return Vec::new();
+    };
+    let package = package.trim();
+    if package.is_empty() {
+        return Vec::new();
+    }
+    let folder = Path::new(package).join("capi");
+    match library_in(&folder) {
+        Some(path) => vec![Candidate::new(Place::Python, path)],
+        None => vec![Candidate {
+            place: Place::Python,
+            path: folder,
+            unavailable: Some("the package is there, but holds no ONNX Runtime library".to_owned()),
+        }],
+    }
+}
+
+fn from_system() -> Vec<Candidate> {
+    let names: &[&str] = if cfg!(target_os = "macos") {
+        &["libonnxruntime.dylib"]
+    } else if cfg!(windows) {
+        &["onnxruntime.dll"]
+    } else {
+        // Distributions ship the bare name with their development package only.
+        &["libonnxruntime.so", "libonnxruntime.so.1"]
+    };
+    names.iter().map(|name| Candidate::new(Place::System, *name)).collect()
+}
+
+/// The ONNX Runtime library in a folder, under the plain or a versioned name (`libonnxruntime.so.1.31.1`).
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let plain = folder.join(format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX));
+    if plain.is_file() {
+        return Some(plain);
+    }
+    let mut versioned: Vec<PathBuf> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_versioned_name))
+        .collect();
+    versioned.sort();
+    versioned.pop()
+}
+
+fn is_versioned_name(name: &str) -> bool {
+    let version = name
+        .strip_prefix("libonnxruntime.so.")
+        .or_else(|| name.strip_prefix("libonnxruntime.").and_then(|rest| rest.strip_suffix(".dylib")));
+    version.is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(path: &Path) -> impl Iterator<Item = Candidate> {
+        [Candidate::new(Place::Environment, path)].into_iter()
+    }
+
+    #[test]
+    fn versioned_names() {
+        assert!(is_versioned_name("libonnxruntime.so.1.31.1"));
+        assert!(is_versioned_name("libonnxruntime.1.31.1.dylib"));
+        assert!(!is_versioned_name("libonnxruntime_providers_shared.so"));
+        assert!(!is_versioned_name("libonnxruntime.dylib.bak"));
+    }
+
+    #[test]
+    fn a_missing_library_is_named_with_the_remedy() {
+        let error = first_usable(only(Path::new("/no/such/libonnxruntime.so"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Runtime);
+        let text = error.to_string();
+        assert!(text.contains("/no/such/libonnxruntime.so (ORT_DYLIB_PATH)"), "{text}");
+        assert!(text.contains("pip install onnxruntime"), "{text}");
+    }
+
+    #[test]
+    fn a_text_file_is_not_a_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("libonnxruntime.so");
+        fs::write(&path, "not a library").unwrap();
+        let text = first_usable(only(&path)).unwrap_err().to_string();
+        assert!(text.contains("cannot be loaded"), "{text}");
+    }
+
+    /// Real shared libraries that pretend, built by the C compiler that Rust itself links with.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn broken_and_old_libraries_are_passed_over_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let build = |name: &str, code: &str| {
+            let (source, library) = (folder.path().join(format!("{name}.c")), folder.path().join(format!("{name}.so")));
+            fs::write(&source, code).unwrap();
+            let status =
+                Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+            assert!(status.success());
+            library
+        };
+        let base = |version: &str, api: &str| {
+            format!(
+                "static const char *v(void) {{ return {version}; }}\n\
+                 static const void *a(unsigned n) {{ (void)n; return {api}; }}\n\
+                 static const struct {{ const void *(*a)(unsigned); const char *(*v)(void); }} base = {{ a, v }};\n\
+                 const void *OrtGetApiBase(void) {{ return &base; }}\n"
+            )
+        };
+        let cases = [
+            ("other", "int x;".to_owned(), "does not export"),
+            ("null", "const void *OrtGetApiBase(void) { return 0; }".to_owned(), "no API table"),
+            ("old", base("\"1.16.3\"", "(void *)v"), "1.16.3 is too old: 1.17 or newer is needed"),
+            ("odd", base("\"zebra\"", "0"), "`zebra` is not one of ONNX Runtime's"),
+            ("unversioned", base("0", "0"), "states no version"),
+            ("noapi", base("\"1.40.0\"", "0"), "does not offer API version 17"),
+        ];
+        let mut candidates = Vec::new();
+        for (name, code, reason) in &cases {
+            let path = build(name, code);
+            let text = first_usable(only(&path)).unwrap_err().to_string();
+            assert!(text.contains(reason), "{name}: {text}");
+            candidates.push(Candidate::new(Place::Environment, path));
+        }
+        let text = first_usable(candidates.into_iter()).unwrap_err().to_string();
+        assert_eq!(text.matches("\n  - ").count(), cases.len(), "every one is named: {text}");
+    }
+}

@@ -1,0 +1,50 @@
+//! The two small traits behind which models stand.
+//!
+//! Ranking and comparison see these alone, so that they can be tested with deterministic stand-ins, and so that a
+//! program can put a model of its own beside the ones of this crate. [`Reranker`](crate::Reranker) and
+//! [`Embedder`](crate::Embedder) are the implementations that run ONNX models.
+
+use crate::embeddings::Embeddings;
+use crate::error::Result;
+use crate::ranking::TruncatedDocument;
+
+/// A model that reads a query and a document together and gives one relevance score.
+pub trait CrossEncoder: Send + Sync {
+    /// What people call the model.
+    fn name(&self) -> String;
+
+    /// Scores each document for the query, in the order of the documents.
+    ///
+    /// A document that cannot be scored has an `Err` in its place; the outer error is for what loses all of them.
+    fn score(&self, query: &str, documents: &[&str]) -> Result<PairScores>;
+}
+
+/// A model that reads each text alone and gives its embedding.
+pub trait BiEncoder: Send + Sync {
+    /// What people call the model.
+    fn name(&self) -> String;
+
+    /// The embedding of a query.
+    fn embed_query(&self, query: &str) -> Result<Embeddings>;
+
+    /// The embeddings of documents, in their order.
+    fn embed_documents(&self, documents: &[&str]) -> Result<Embeddings>;
+}
+
+/// The score of one pair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairScore {
+    /// The raw output of the model's head.
+    pub logit: f32,
+    /// The score after the activation.
+    pub score: f32,
+}
+
+/// The scores of one query with several documents.
+#[derive(Debug, Default)]
+pub struct PairScores {
+    /// One for each document, in the caller's order.
+    pub scores: Vec<Result<PairScore>>,
+    /// The documents that were cut to fit the model, in the caller's order.
+    pub truncated: Vec<TruncatedDocument>,
+}
