@@ -1,0 +1,108 @@
+//! Models that cannot work are refused when they are loaded, with the reason.
+
+use crossrank::{Embedder, Error, ErrorKind, Reranker};
+use serde_json::json;
+
+use crate::fixtures::{self, Copy};
+
+/// The error of loading a changed cross-encoder, which must hold all of these words.
+fn refused(fixture: &Copy, words: &[&str]) -> Error {
+    let error = Reranker::from_dir(fixture.path()).expect_err("the model must be refused");
+    assert_eq!(error.kind(), ErrorKind::Model, "{}", error.chain());
+    for word in words {
+        assert!(error.chain().contains(word), "`{word}` is not in: {}", error.chain());
+    }
+    error
+}
+
+fn bert() -> Copy {
+    Copy::of("bert-cross-encoder")
+}
+
+#[test]
+fn a_folder_that_is_not_there() {
+    let error = Reranker::from_dir("no/such/folder").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Model);
+    assert!(error.to_string().contains("no/such/folder does not exist"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    refused(&bert().remove("model.onnx"), &["model.onnx", "onnx/model.onnx"]);
+    refused(&bert().remove("config.json"), &["config.json"]);
+    refused(&bert().remove("tokenizer.json"), &["tokenizer.json"]);
+    // This one is not needed.
+    Reranker::from_dir(bert().remove("tokenizer_config.json").path()).unwrap();
+}
+
+#[test]
+fn files_that_are_not_what_their_names_say() {
+    refused(&bert().with_graph("truncated.onnx"), &["cannot be read", "cut short"]);
+    refused(&bert().with_graph("not-onnx.onnx"), &["cannot be read"]);
+    refused(&bert().write("model.onnx", b"version https://git-lfs.github.com/spec/v1\n"), &["LFS"]);
+    refused(&bert().write("model.onnx", b""), &["no graph"]);
+    refused(&bert().write("config.json", b"{\"architectures\": "), &["config.json", "JSON"]);
+    refused(&bert().write("tokenizer.json", b"{}"), &["tokenizer.json"]);
+}
+
+#[test]
+fn a_real_model_cut_anywhere_is_refused() {
+    let whole = std::fs::read(fixtures::path("bert-cross-encoder/model.onnx")).unwrap();
+    for part in 1..10 {
+        let cut = whole.len() * part / 10;
+        refused(&bert().write("model.onnx", &whole[..cut]), &["cannot be"]);
+    }
+}
+
+#[test]
+fn a_tokenizer_that_does_not_fit_the_graph() {
+    let words = ["tokenizer does not fit", "852 tokens", "vocab_size of config.json is 852"];
+    refused(&bert().with_graph("small-vocab.onnx"), &words);
+}
+
+#[test]
+fn a_graph_with_an_unknown_input() {
+    refused(&bert().with_graph("unknown-input.onnx"), &["`pixel_values`", "input_ids, attention_mask"]);
+}
+
+#[test]
+fn an_output_of_the_wrong_shape() {
+    refused(&bert().with_graph("wrong-shape.onnx"), &["[batch, labels]", "`logits`"]);
+    let hidden = Copy::of("bert-embedder");
+    refused(&hidden, &["[batch, labels]", "`last_hidden_state`"]);
+}
+
+#[test]
+fn labels_that_contradict_the_graph() {
+    refused(&bert().set("config.json", "id2label", json!({"0": "a", "1": "b"})), &["gives 1 scores", "2 labels"]);
+    let unknown = Copy::of("bert-nli").set("config.json", "id2label", json!({"0": "a", "1": "b", "2": "c"}));
+    refused(&unknown, &["a, b, c", "`label`"]);
+}
+
+#[test]
+fn an_activation_that_is_not_known() {
+    let section = json!({"activation_fn": "torch.nn.modules.activation.Tanh"});
+    refused(&bert().set("config.json", "sentence_transformers", section), &["Tanh", "Sigmoid, Identity"]);
+}
+
+#[test]
+fn a_cross_encoder_is_not_an_embedding_model() {
+    let error = Embedder::from_dir(fixtures::path("bert-cross-encoder")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Model);
+    assert!(error.to_string().contains("is a cross-encoder"), "{error}");
+}
+
+#[test]
+fn modules_that_cannot_be_run() {
+    let module = |class: &str, path: &str| json!([{"idx": 0, "name": "0", "path": path, "type": class}]);
+    let embedder = |modules: serde_json::Value| {
+        let fixture = Copy::of("bert-embedder").write("modules.json", modules.to_string());
+        Embedder::from_dir(fixture.path()).unwrap_err().chain()
+    };
+    let dense = embedder(module("sentence_transformers.models.Dense", "2_Dense"));
+    assert!(dense.contains("`Dense`"), "{dense}");
+    let escape = embedder(module("sentence_transformers.models.Pooling", "../1_Pooling"));
+    assert!(escape.contains("outside the model's folder"), "{escape}");
+    let missing = embedder(module("sentence_transformers.models.Pooling", "9_Pooling"));
+    assert!(missing.contains("9_Pooling/config.json"), "{missing}");
+}

@@ -1,0 +1,12 @@
+//! The integration tests, in one binary.
+//!
+//! They run small real ONNX models (`tests/fixtures`, made by its `make.py` with the reference libraries, whose numbers
+//! are stored beside them) and the bundled models. Nothing needs a network.
+
+mod bad_models;
+mod bundled;
+mod cli;
+mod determinism;
+mod engines;
+mod fixtures;
+mod reference;

@@ -1,0 +1,120 @@
+//! Equal numbers: every fixture against what `transformers` and `sentence-transformers` gave for it.
+//!
+//! (That the token ids are equal is tested inside the library, in `src/text`.)
+
+use crossrank::{CrossEncoder, Embedder, Pooling, PoolingMode, Reranker};
+
+use crate::fixtures::{self, expected, floats};
+
+/// fp32 logits and final scores equal the reference's within this.
+const LOGIT: f32 = 1e-4;
+const EMBEDDING: f32 = 1e-5;
+
+fn check_cross_encoder(name: &str, label: usize) {
+    let reranker = Reranker::from_dir(fixtures::path(name)).unwrap();
+    let expected = expected(name);
+    let pairs = expected["pairs"].as_array().unwrap();
+    assert!(pairs.len() >= 12);
+    for pair in pairs {
+        let (query, document) = (pair["query"].as_str().unwrap(), pair["document"].as_str().unwrap());
+        let scores = reranker.score(query, &[document]).unwrap();
+        let ours = *scores.scores[0].as_ref().unwrap();
+        let (logit, score) = (floats(&pair["logits"])[label], pair["score"].as_f64().unwrap() as f32);
+        assert!((ours.logit - logit).abs() <= LOGIT, "{name}: {} and {logit}: {pair}", ours.logit);
+        assert!((ours.score - score).abs() <= LOGIT, "{name}: {} and {score}: {pair}", ours.score);
+    }
+}
+
+#[test]
+fn bert() {
+    check_cross_encoder("bert-cross-encoder", 0);
+}
+
+#[test]
+fn bert_without_token_types_and_with_padding_in_its_tokenizer() {
+    check_cross_encoder("bert-cross-encoder-no-types", 0);
+}
+
+#[test]
+fn xlm_roberta() {
+    check_cross_encoder("xlmr-cross-encoder", 0);
+}
+
+#[test]
+fn roberta_with_an_output_of_another_name() {
+    check_cross_encoder("roberta-cross-encoder", 0);
+}
+
+#[test]
+fn two_labels() {
+    check_cross_encoder("bert-two-labels", 1);
+}
+
+#[test]
+fn nli_labels() {
+    check_cross_encoder("bert-nli", 1);
+}
+
+fn check_embedder(embedder: &Embedder, fixture: &str, variant: &str) {
+    let expected = expected(fixture);
+    let texts = expected["texts"].as_array().unwrap();
+    let inputs: Vec<&str> = texts.iter().map(|case| case["text"].as_str().unwrap()).collect();
+    let embeddings = embedder.embed(&inputs).unwrap();
+    assert_eq!(embeddings.len(), texts.len());
+    for (ours, case) in embeddings.iter().zip(texts) {
+        let reference = floats(&case["embeddings"][variant]);
+        assert_eq!(ours.len(), reference.len());
+        for (a, b) in ours.iter().zip(&reference) {
+            // The sum of many token vectors is large: its last digits are relative to its size.
+            assert!(
+                (a - b).abs() <= EMBEDDING * b.abs().max(1.0),
+                "{fixture}, {variant}: {a} and {b}: {}",
+                case["text"]
+            );
+        }
+    }
+}
+
+#[test]
+fn embeddings_by_what_the_folder_declares() {
+    let embedder = Embedder::from_dir(fixtures::path("bert-embedder")).unwrap();
+    assert_eq!(embedder.info().pooling.as_deref(), Some("mean (1_Pooling/config.json)"));
+    assert!(embedder.info().normalized);
+    check_embedder(&embedder, "bert-embedder", "mean+normalize");
+}
+
+#[test]
+fn embeddings_that_the_graph_pools() {
+    let embedder = Embedder::from_dir(fixtures::path("bert-embedder-pooled")).unwrap();
+    assert_eq!(embedder.info().pooling.as_deref(), Some("inside the graph"));
+    check_embedder(&embedder, "bert-embedder-pooled", "mean+normalize");
+}
+
+#[test]
+fn every_pooling_with_and_without_normalisation() {
+    let first = &expected("bert-embedder")["texts"][0]["embeddings"];
+    let variants: Vec<&String> = first.as_object().unwrap().keys().collect();
+    assert!(variants.len() >= 12, "{variants:?}");
+    for variant in variants {
+        let (names, normalize) = match variant.strip_suffix("+normalize") {
+            Some(names) => (names, true),
+            None => (variant.as_str(), false),
+        };
+        let modes = names.split('+').map(|name| match name {
+            "mean" => PoolingMode::Mean,
+            "cls" => PoolingMode::Cls,
+            "max" => PoolingMode::Max,
+            "lasttoken" => PoolingMode::LastToken,
+            "mean_sqrt_len" => PoolingMode::MeanSqrtLen,
+            "weightedmean" => PoolingMode::WeightedMean,
+            other => panic!("unknown pooling {other}"),
+        });
+        let embedder = Embedder::builder()
+            .model(crossrank::ModelSource::dir(fixtures::path("bert-embedder")))
+            .pooling(Pooling::joined(modes).unwrap())
+            .normalize(normalize)
+            .build()
+            .unwrap();
+        check_embedder(&embedder, "bert-embedder", variant);
+    }
+}
