@@ -47,6 +47,8 @@
 //! - `download-binaries`: let the crate `ort` download a static library and link it instead. Choose this or
 //!   `load-dynamic`; with neither, `ort` looks for a library to link by its own rules (`ORT_LIB_LOCATION`).
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod compare;
 mod embedder;
 mod embeddings;
