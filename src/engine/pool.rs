@@ -110,6 +110,7 @@ impl Pool {
         let mut builder = builder().map_err(refused)?;
         match &self.weights {
             Weights::File(path) => builder.commit_from_file(path),
+            #[cfg(feature = "bundled-models")]
             Weights::Static(bytes) => builder.commit_from_memory(bytes),
             Weights::Shared(bytes) => builder.commit_from_memory(bytes),
         }

@@ -39,6 +39,7 @@ enum Opened {
 #[derive(Debug, Clone)]
 pub(crate) enum Weights {
     File(PathBuf),
+    #[cfg(feature = "bundled-models")]
     Static(&'static [u8]),
     Shared(Arc<[u8]>),
 }
@@ -149,6 +150,7 @@ impl Weights {
                 })?;
                 Ok(meta.len())
             }
+            #[cfg(feature = "bundled-models")]
             Weights::Static(bytes) => Ok(bytes.len() as u64),
             Weights::Shared(bytes) => Ok(bytes.len() as u64),
         }
