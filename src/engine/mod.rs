@@ -4,8 +4,8 @@
 //! [`graph_io`] knows the graph's inputs and outputs, and [`Engine::run`] puts them to work on rayon.
 //!
 //! A pair's score belongs to the pair: every input is a batch of its own, so that neither its neighbours, nor their
-//! order, nor the number of workers can change a single bit of the result, whatever the graph does with a batch. On a
-//! CPU this costs next to nothing (see `benches/NOTES.md`) and there is never any padding.
+//! order, nor the number of workers can change a single bit of the result, whatever the graph does with a batch. There
+//! is never any padding. What this costs on short inputs is in `benches/NOTES.md`.
 
 mod graph_io;
 mod plan;
