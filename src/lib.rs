@@ -71,3 +71,8 @@ pub use ranking::{Activation, RankOptions, RankedDocument, Ranking, TruncatedDoc
 pub use reranker::{Reranker, RerankerBuilder};
 pub use scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
 pub use text::{Truncation, TruncationSide, TruncationStrategy};
+
+/// The README's program is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
