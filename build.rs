@@ -49,13 +49,18 @@ fn main() {
 /// The library in `out`, unpacked there once.
 fn provide(out: &Path) -> Result<PathBuf, String> {
     let platform = Platform::of_target()?;
-    let library = out.join(platform.file_name);
+    // A folder for each release: a newer pin does not find the old library.
+    let folder = out.join(VERSION);
+    fs::create_dir_all(&folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))?;
+    let library = folder.join(platform.file_name);
     if library.is_file() {
         return Ok(library);
     }
     let pythons = pythons();
     if let Some(installed) = installed(&pythons, platform.member) {
-        fs::copy(&installed, &library).map_err(|e| format!("cannot copy {}: {e}", installed.display()))?;
+        let partial = library.with_extension("partial");
+        fs::copy(&installed, &partial).map_err(|e| format!("cannot copy {}: {e}", installed.display()))?;
+        fs::rename(&partial, &library).map_err(|e| format!("cannot rename {}: {e}", partial.display()))?;
         return Ok(library);
     }
     let wheels = out.join("wheel");
@@ -120,11 +125,18 @@ fn python_command(python: &[&str]) -> Command {
 
 /// The library of the active Python environment, if that has the very release that is pinned.
 fn installed(pythons: &[Vec<&'static str>], member: &str) -> Option<PathBuf> {
-    const SCRIPT: &str = "import importlib.util, os, sys\n\
+    const SCRIPT: &str = "import sys\n\
         sys.path = [p for p in sys.path if p]\n\
+        import importlib.metadata, importlib.util, os\n\
         spec = importlib.util.find_spec('onnxruntime')\n\
-        print(os.path.dirname(list(spec.submodule_search_locations)[0]) if spec else '')\n";
-    let output = pythons.iter().find_map(|python| python_command(python).args(["-c", SCRIPT]).output().ok())?;
+        if spec and importlib.metadata.version('onnxruntime') == sys.argv[1]:\n\
+        \x20   print(os.path.dirname(list(spec.submodule_search_locations)[0]))\n";
+    // The environment's library is for the machine that builds.
+    if env::var_os("HOST") != env::var_os("TARGET") {
+        return None;
+    }
+    let output =
+        pythons.iter().find_map(|python| python_command(python).args(["-c", SCRIPT, VERSION]).output().ok())?;
     let packages = String::from_utf8(output.stdout).ok()?;
     let library = Path::new(packages.trim()).join(member);
     (!packages.trim().is_empty() && library.is_file()).then_some(library)
@@ -150,6 +162,10 @@ fn download(pythons: &[Vec<&'static str>], platform: &Platform, wheels: &Path) -
                 let text = String::from_utf8_lossy(&output.stderr);
                 let last = text.trim().lines().last().unwrap_or("no message");
                 tried.push(format!("`{name} -m pip download`: {last}"));
+                // Another Python's pip would fail alike, unless this one has none.
+                if !last.contains("No module named pip") {
+                    break;
+                }
             }
             Err(e) => tried.push(format!("`{name}`: {e}")),
         }

@@ -69,11 +69,6 @@ impl Embedder {
         &self.loaded.info
     }
 
-    /// Loads what the workers would otherwise load in the first call that needs them.
-    pub fn warm_up(&self) -> Result<()> {
-        self.loaded.engine.warm_up()
-    }
-
     /// The embeddings of texts, in their order; with the model's default prompt before each text, if it has one.
     ///
     /// An empty or blank text is embedded like any other.
@@ -84,6 +79,11 @@ impl Embedder {
     /// model fails on a text; [`Error::document`] is its index.
     pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Embeddings> {
         self.embed_prompted(texts, self.prompts.choose(&[]))
+    }
+
+    /// The embedding of one query: with the model's prompt `query`, if it has one.
+    pub fn embed_query(&self, query: &str) -> Result<Vec<f32>> {
+        Ok(self.embed_queries(&[query])?.as_slice().to_vec())
     }
 
     /// The embeddings of queries: with the model's prompt `query`, if `config_sentence_transformers.json` has one.
@@ -144,8 +144,8 @@ impl BiEncoder for Embedder {
         self.loaded.info.title()
     }
 
-    fn embed_query(&self, query: &str) -> Result<Embeddings> {
-        self.embed_queries(&[query])
+    fn embed_query(&self, query: &str) -> Result<Vec<f32>> {
+        Embedder::embed_query(self, query)
     }
 
     fn embed_documents(&self, documents: &[&str]) -> Result<Embeddings> {
@@ -181,9 +181,10 @@ impl EmbedderBuilder {
         self
     }
 
-    /// Which end of an over-long text is dropped; by default its end.
+    /// Which end of an over-long text is dropped; by default its end (its beginning, where `tokenizer_config.json`
+    /// declares `truncation_side` left).
     pub fn truncation_side(mut self, side: TruncationSide) -> Self {
-        self.load.truncation = Truncation::default().with_side(side);
+        self.load.truncation = Some(Truncation::default().with_side(side));
         self
     }
 
@@ -245,7 +246,7 @@ impl EmbedderBuilder {
 }
 
 fn name_text(error: Error, index: usize) -> Error {
-    Error::new(ErrorKind::Inference, format!("text {index} (counted from 0) could not be embedded"))
+    Error::new(error.kind(), format!("text {index} (counted from 0) could not be embedded"))
         .with_document(index)
         .with_source(error)
 }

@@ -40,7 +40,9 @@ impl Embeddings {
         Ok(embeddings)
     }
 
-    pub(crate) fn with_truncated(mut self, truncated: Vec<TruncatedDocument>) -> Self {
+    /// The same embeddings with a report of the texts that were cut.
+    #[must_use]
+    pub fn with_truncated(mut self, truncated: Vec<TruncatedDocument>) -> Self {
         self.truncated = truncated;
         self
     }
@@ -88,12 +90,15 @@ impl Embeddings {
 
 /// The cosine of the angle between two vectors, from -1 to 1; 0 if one of them is all zeros.
 ///
-/// Vectors of unequal length are compared over the shorter length, as if the other's rest were zeros.
+/// Vectors of unequal length do not come from one model: their similarity is NaN.
 ///
 /// ```
 /// assert_eq!(crossrank::cosine_similarity(&[3.0, 4.0], &[4.0, 3.0]), 0.96);
 /// ```
 pub fn cosine_similarity(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return f32::NAN;
+    }
     // Sums in f64: the rounding error of hundreds of terms stays below the last digit of the f32 result.
     let dot: f64 = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
     let length = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
@@ -109,6 +114,7 @@ mod tests {
     fn similarity_of_zeros_is_zero() {
         assert_eq!(cosine_similarity(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
         assert_eq!(cosine_similarity(&[], &[]), 0.0);
+        assert!(cosine_similarity(&[1.0], &[1.0, 0.0]).is_nan());
     }
 
     #[test]

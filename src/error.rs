@@ -19,8 +19,6 @@ pub enum ErrorKind {
     Model,
     /// An option has a value that makes no sense, such as zero threads.
     Options,
-    /// The caller's data cannot be read: malformed JSON, invalid UTF-8.
-    Input,
     /// The model gave a score or an embedding that is not a finite number.
     NonFinite,
     /// ONNX Runtime or the tokenizer refused to process a text.
@@ -48,7 +46,8 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of your own [`CrossEncoder`](crate::CrossEncoder) or [`BiEncoder`](crate::BiEncoder).
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), document: None, source: None }))
     }
 
@@ -56,12 +55,16 @@ impl Error {
         Self::new(ErrorKind::Model, message)
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    /// The same error with the error that lies beneath it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    pub(crate) fn with_document(mut self, index: usize) -> Self {
+    /// The same error, about the document or text with this index.
+    #[must_use]
+    pub fn with_document(mut self, index: usize) -> Self {
         self.0.document = Some(index);
         self
     }

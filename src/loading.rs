@@ -3,13 +3,13 @@
 //! Both engines begin here. The trial run makes sure that a model that cannot work is refused when it is loaded, with
 //! a reason, and not in the middle of someone's documents.
 
-use crate::engine::{Engine, EngineOptions, Output, OutputKind};
+use crate::engine::{Engine, EngineOptions, OutputKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::config::Declared;
 use crate::model::graph::GraphFacts;
 use crate::model::pooling::EmbeddingSpec;
 use crate::model::{Files, ModelInfo, ModelSource, Task};
-use crate::text::{TextEncoder, Tokens, Truncation};
+use crate::text::{TextEncoder, TextOptions, Tokens, Truncation, TruncationSide};
 
 /// What a builder collected.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct LoadOptions {
     pub(crate) onnx_file: Option<String>,
     pub(crate) threads: Option<usize>,
     pub(crate) max_length: Option<usize>,
-    pub(crate) truncation: Truncation,
+    pub(crate) truncation: Option<Truncation>,
 }
 
 /// A model that is ready to run.
@@ -42,20 +42,25 @@ impl Loaded {
             Task::CrossEncoder => None,
             Task::BiEncoder => Some(EmbeddingSpec::read(&mut files)?),
         };
-        let encoder = TextEncoder::new(
-            &files.required("tokenizer.json")?,
-            declared.max_length.tokens,
-            options.truncation,
-            declared.lower_case,
-        )?;
+        let config = &declared.config;
+        let text_options = TextOptions {
+            max_length: declared.max_length.tokens,
+            truncation: options.truncation.unwrap_or_else(|| {
+                let side = if declared.cuts_left { TruncationSide::Left } else { TruncationSide::Right };
+                Truncation::default().with_side(side)
+            }),
+            lower_case: declared.lower_case,
+            pad_id: config.pad_id(),
+        };
+        let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;
         let weights = files.weights()?;
         let facts = GraphFacts::read(&weights, files.name())?;
-        let engine = Engine::new(
-            weights,
+        let mut engine = Engine::new(
+            &weights,
             files.name(),
             EngineOptions {
                 threads: options.threads,
-                first_position: declared.config.first_position(),
+                first_position: config.first_position()?,
                 output: match task {
                     Task::CrossEncoder => OutputKind::Logits,
                     Task::BiEncoder => OutputKind::Embedding,
@@ -64,13 +69,14 @@ impl Loaded {
         )?;
         let info = ModelInfo {
             name: files.name().to_owned(),
-            architecture: declared.config.architecture().map(str::to_owned),
-            precision: facts.precision(),
+            architecture: config.architecture().map(printable),
+            precision: printable(&facts.precision()),
             max_length: declared.max_length.tokens,
             max_length_source: declared.max_length.source,
             inputs: engine.io().input_names(),
             output: engine.io().output_name().to_owned(),
             labels: Vec::new(),
+            score_label: None,
             activation: None,
             pooling: None,
             normalized: false,
@@ -79,22 +85,26 @@ impl Loaded {
             threads: engine.threads(),
             files: files.into_read(),
         };
-        let trial_shape = trial(&encoder, &engine, &declared, task, &info.name)?;
+        let trial_shape = trial(&encoder, &mut engine, &declared, task, &info.name)?;
         tracing::info!(model = %info.name, precision = %info.precision, "model loaded");
         Ok(Self { encoder, engine, declared, embedding, info, trial_shape })
     }
 }
 
 /// Runs one short input that holds the tokenizer's largest id, and returns the output's shape.
-fn trial(encoder: &TextEncoder, engine: &Engine, declared: &Declared, task: Task, name: &str) -> Result<Vec<usize>> {
+fn trial(
+    encoder: &TextEncoder,
+    engine: &mut Engine,
+    declared: &Declared,
+    task: Task,
+    name: &str,
+) -> Result<Vec<usize>> {
     let (mut tokens, _) = match task {
         Task::CrossEncoder => encoder.pair(&encoder.query("a")?, "b")?,
         Task::BiEncoder => encoder.single("a")?,
     };
     put_largest_id(&mut tokens, encoder.largest_id());
-    let shape = engine.run(&[tokens], |output: Output<'_>| Ok(output.shape.to_vec())).pop();
-    let shape = shape.unwrap_or_else(|| Err(Error::new(ErrorKind::Inference, "the trial run gave nothing")));
-    shape.map_err(|error| {
+    engine.trial(&tokens).map_err(|error| {
         if error.kind() == ErrorKind::Model {
             return Error::model(format!("the model of {name} cannot be used")).with_source(error);
         }
@@ -114,8 +124,12 @@ fn trial(encoder: &TextEncoder, engine: &Engine, declared: &Declared, task: Task
 
 fn put_largest_id(tokens: &mut Tokens, id: u32) {
     let middle = tokens.ids.len() / 2;
-    match tokens.ids.get_mut(middle) {
-        Some(place) => *place = id,
-        None => *tokens = Tokens { ids: vec![id], type_ids: vec![0] },
+    if let Some(place) = tokens.ids.get_mut(middle) {
+        *place = id;
     }
+}
+
+/// A word of a model's file, fit for a terminal: such a file may come from anyone.
+pub(crate) fn printable(word: &str) -> String {
+    word.chars().filter(|c| !c.is_control()).take(200).collect()
 }

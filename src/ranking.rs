@@ -1,8 +1,10 @@
 //! Scores → an ordered result: activation, order, ties, `top_n`, threshold.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::scoring::{PairScore, PairScores};
 use crate::text::Cut;
 
 /// What turns a model's logits into a score.
@@ -123,6 +125,11 @@ pub struct TruncatedDocument {
 }
 
 impl TruncatedDocument {
+    /// A document that lost tokens, for [`CrossEncoder`](crate::CrossEncoder)s of your own.
+    pub fn new(index: usize, dropped_tokens: usize) -> Self {
+        Self { index, dropped_tokens, dropped_query_tokens: 0, at_least: false }
+    }
+
     /// The report of a cut, if there was one.
     pub(crate) fn of(cut: Cut, index: usize) -> Option<Self> {
         (cut.query + cut.document > 0).then_some(Self {
@@ -136,7 +143,8 @@ impl TruncatedDocument {
 
 /// Documents by falling score.
 ///
-/// Equal scores keep the caller's order. It is a list of [`RankedDocument`]s with a report beside it.
+/// Equal scores are ordered by their logits (near 1, a sigmoid makes unequal logits equal), and then keep the caller's
+/// order. It is a list of [`RankedDocument`]s with a report beside it.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Ranking {
@@ -167,31 +175,33 @@ impl Ranking {
             let message = format!("{} scores for {} documents: one for each is needed", scores.len(), documents.len());
             return Err(Error::new(ErrorKind::Options, message));
         }
-        let scores = scores.iter().enumerate().map(|(index, score)| finite(*score, index)).collect();
-        Self::build(scores, documents, Vec::new(), options)
+        let scores = scores.iter().enumerate();
+        let scores = scores.map(|(index, score)| Ok(PairScore::new(*score, finite(*score, index)?))).collect();
+        Self::build(PairScores::new(scores), documents, options)
     }
 
-    pub(crate) fn build<S: AsRef<str>>(
-        scores: Vec<Result<f32>>,
-        documents: &[S],
-        truncated: Vec<TruncatedDocument>,
-        options: &RankOptions,
-    ) -> Result<Self> {
-        let mut results = Vec::with_capacity(scores.len());
+    /// Ranks the scores of a cross-encoder. There must be one for each document.
+    pub(crate) fn build<S: AsRef<str>>(scores: PairScores, documents: &[S], options: &RankOptions) -> Result<Self> {
+        let PairScores { scores, truncated } = scores;
+        let mut ranked = Vec::with_capacity(scores.len());
         let mut failures = Vec::new();
         for (index, score) in scores.into_iter().enumerate() {
             match score {
-                Ok(score) => results.push(RankedDocument { index, score, document: None }),
+                Ok(pair) => ranked.push((index, pair)),
                 Err(error) if options.keep_going => failures.push(error),
                 Err(error) => return Err(error),
             }
         }
+        let shown = |pair: &PairScore| if options.raw_scores { pair.logit } else { pair.score };
         if let Some(threshold) = options.threshold {
-            results.retain(|result| result.score >= threshold);
+            ranked.retain(|(_, pair)| shown(pair) >= threshold);
         }
         // The sort is stable, and -0.0 equals 0.0: ties keep the caller's order.
-        results.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(std::cmp::Ordering::Equal));
-        results.truncate(options.top_n.unwrap_or(usize::MAX));
+        let falling = |a: f32, b: f32| b.partial_cmp(&a).unwrap_or(Ordering::Equal);
+        ranked.sort_by(|(_, a), (_, b)| falling(shown(a), shown(b)).then(falling(a.logit, b.logit)));
+        ranked.truncate(options.top_n.unwrap_or(usize::MAX));
+        let result = |(index, pair): (usize, PairScore)| RankedDocument { index, score: shown(&pair), document: None };
+        let mut results: Vec<RankedDocument> = ranked.into_iter().map(result).collect();
         if options.return_documents {
             for result in &mut results {
                 result.document = Some(documents[result.index].as_ref().to_owned());
@@ -283,6 +293,15 @@ mod tests {
     #[test]
     fn ties_keep_the_callers_order_and_zero_has_no_sign() {
         assert_eq!(order(&[0.0, -0.0, 1.0, 0.0], &RankOptions::new()), [2, 0, 1, 3]);
+    }
+
+    #[test]
+    fn saturated_scores_are_ordered_by_their_logits() {
+        let pair = |logit: f32| Ok(PairScore::new(logit, Activation::Sigmoid.score(&[logit], 0)));
+        let scores = PairScores::new(vec![pair(20.0), pair(30.0), pair(20.0)]);
+        let ranking = Ranking::build(scores, &[""; 3], &RankOptions::new()).unwrap();
+        let order: Vec<usize> = ranking.iter().map(|result| result.index).collect();
+        assert_eq!((order, ranking.results()[1].score), (vec![1, 0, 2], 1.0));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::loading::{LoadOptions, Loaded};
+use crate::error::{Error, Result};
+use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
 use crate::model::{ModelInfo, ModelSource, Task};
 use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
@@ -66,19 +66,14 @@ impl Reranker {
         &self.loaded.info
     }
 
-    /// Loads what the workers would otherwise load in the first call that needs them.
-    pub fn warm_up(&self) -> Result<()> {
-        self.loaded.engine.warm_up()
-    }
-
     /// Ranks the documents by their relevance to the query, all of them, by the model's own activation.
     ///
     /// No documents give an empty ranking. An empty or blank query or document is scored like any other text.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NonFinite`] if the model gives a document a score that is not a finite number, and
-    /// [`ErrorKind::Inference`] if it fails on one; [`Error::document`] is its index. To keep the ranking of the other
+    /// [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if the model gives a document a score that is not a finite number, and
+    /// [`ErrorKind::Inference`](crate::ErrorKind::Inference) if it fails on one; [`Error::document`] is its index. To keep the ranking of the other
     /// documents, use [`RankOptions::keep_going`].
     pub fn rerank<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<Ranking> {
         self.rerank_with(query, documents, &RankOptions::new())
@@ -103,16 +98,13 @@ impl Reranker {
         documents: &[S],
         options: &RankOptions,
     ) -> Result<Ranking> {
-        let PairScores { scores, truncated } = self.score_pairs(query, documents)?;
-        let scores = scores
-            .into_iter()
-            .map(|pair| pair.map(|pair| if options.raw_scores { pair.logit } else { pair.score }))
-            .collect();
-        Ranking::build(scores, documents, truncated, options)
+        Ranking::build(self.score(query, documents)?, documents, options)
     }
 
-    /// Scores each document, in the order of the documents.
-    fn score_pairs<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<PairScores> {
+    /// Scores each document, in the order of the documents: what sentence-transformers calls `predict`.
+    ///
+    /// A document that cannot be scored has an `Err` in its place.
+    pub fn score<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<PairScores> {
         let Loaded { encoder, engine, .. } = &self.loaded;
         let query = encoder.query(query)?;
         let mut all = PairScores { scores: Vec::with_capacity(documents.len()), truncated: Vec::new() };
@@ -146,7 +138,7 @@ impl Reranker {
                     inputs.push(tokens);
                     positions.push(index);
                     // Overwritten once the model has run.
-                    Ok(PairScore { logit: 0.0, score: 0.0 })
+                    Ok(PairScore::new(0.0, 0.0))
                 }
                 Err(error) => Err(name_document(error, index)),
             };
@@ -159,7 +151,7 @@ impl Reranker {
         for logit in logits {
             finite(*logit, index)?;
         }
-        Ok(PairScore { logit: logits[self.label], score: self.activation.score(logits, self.label) })
+        Ok(PairScore::new(logits[self.label], self.activation.score(logits, self.label)))
     }
 }
 
@@ -169,7 +161,7 @@ impl CrossEncoder for Reranker {
     }
 
     fn score(&self, query: &str, documents: &[&str]) -> Result<PairScores> {
-        self.score_pairs(query, documents)
+        Reranker::score(self, query, documents)
     }
 }
 
@@ -201,9 +193,10 @@ impl RerankerBuilder {
         self
     }
 
-    /// What is cut when a pair is too long; by default the end of the document.
+    /// What is cut when a pair is too long; by default the end of the document (its beginning, where
+    /// `tokenizer_config.json` declares `truncation_side` left).
     pub fn truncation(mut self, truncation: Truncation) -> Self {
-        self.load.truncation = truncation;
+        self.load.truncation = Some(truncation);
         self
     }
 
@@ -214,8 +207,9 @@ impl RerankerBuilder {
         self
     }
 
-    /// The label whose score is the relevance, by its name in `config.json`; by default the only one, the second of
-    /// two, or `entailment`.
+    /// The label whose score is the relevance, by its name in `config.json`. By default it is the only one; of several,
+    /// the one that is named `entailment`, `relevant`, `positive`, `true` or `yes`; of two without names of their own,
+    /// the second.
     pub fn label(mut self, name: impl Into<String>) -> Self {
         self.label = Some(name.into());
         self
@@ -225,8 +219,8 @@ impl RerankerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Runtime`] without a usable ONNX Runtime, [`ErrorKind::Model`] if the model's files cannot be used,
-    /// [`ErrorKind::Options`] for an impossible option, [`ErrorKind::Io`] if a file cannot be read.
+    /// [`ErrorKind::Runtime`](crate::ErrorKind::Runtime) without a usable ONNX Runtime, [`ErrorKind::Model`](crate::ErrorKind::Model) if the model's files cannot be used,
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for an impossible option, [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read.
     pub fn build(self) -> Result<Reranker> {
         let mut loaded = Loaded::new(&self.load, Task::CrossEncoder)?;
         let &[labels] = loaded.trial_shape.as_slice() else {
@@ -241,7 +235,14 @@ impl RerankerBuilder {
         let declared = if self.activation.is_none() { config.activation()? } else { None };
         let usual = if labels == 1 { Activation::Sigmoid } else { Activation::Softmax };
         let activation = self.activation.or(declared).unwrap_or(usual);
-        loaded.info.labels = names;
+        if labels == 1 && activation == Activation::Softmax {
+            return Err(Error::model(format!(
+                "{} gives one score for a pair, and softmax over one score is always 1; choose another activation",
+                loaded.info.name
+            )));
+        }
+        loaded.info.score_label = names.get(label).map(|name| printable(name));
+        loaded.info.labels = names.iter().map(|name| printable(name)).collect();
         loaded.info.activation = Some(activation);
         Ok(Reranker { loaded, activation, label })
     }
@@ -259,25 +260,34 @@ fn label_names(config: &Config, labels: usize, model: &str) -> Result<Vec<String
     )))
 }
 
+/// Names that say "relevant".
+const POSITIVE: [&str; 5] = ["entailment", "relevant", "positive", "true", "yes"];
+
 fn choose_label(names: &[String], labels: usize, wanted: Option<&str>, model: &str) -> Result<usize> {
     let find = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+    let unnamed = names.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
     let found = match (wanted, labels) {
         (Some(wanted), _) => find(wanted),
         (None, 1) => Some(0),
-        (None, 2) => Some(1),
-        (None, _) => find("entailment"),
+        // The custom of two-label rerankers, where nothing else is known.
+        (None, 2) if unnamed => Some(1),
+        (None, _) => match POSITIVE.iter().filter_map(|name| find(name)).collect::<Vec<_>>().as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        },
     };
     found.ok_or_else(|| {
+        let names = if names.is_empty() { "config.json names none".to_owned() } else { names.join(", ") };
         Error::model(format!(
-            "{model} gives {labels} scores for a pair, and it is not known which one is the relevance: name one of \
-             its labels ({}) with `label`",
-            if names.is_empty() { "config.json names none".to_owned() } else { names.join(", ") }
+            "{model} gives {labels} scores for a pair, and it is not known which one is the relevance: name one of its \
+             labels ({}) with `label`",
+            printable(&names)
         ))
     })
 }
 
 fn name_document(error: Error, index: usize) -> Error {
-    Error::new(ErrorKind::Inference, format!("document {index} (counted from 0) could not be scored"))
+    Error::new(error.kind(), format!("document {index} (counted from 0) could not be scored"))
         .with_document(index)
         .with_source(error)
 }

@@ -25,14 +25,16 @@ pub trait BiEncoder: Send + Sync {
     fn name(&self) -> String;
 
     /// The embedding of a query.
-    fn embed_query(&self, query: &str) -> Result<Embeddings>;
+    fn embed_query(&self, query: &str) -> Result<Vec<f32>>;
 
-    /// The embeddings of documents, in their order.
+    /// The embeddings of documents, in their order. An error names the document that it is about, where it is about one
+    /// ([`Error::document`](crate::Error::document)).
     fn embed_documents(&self, documents: &[&str]) -> Result<Embeddings>;
 }
 
 /// The score of one pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct PairScore {
     /// The raw output of the model's head.
     pub logit: f32,
@@ -40,11 +42,26 @@ pub struct PairScore {
     pub score: f32,
 }
 
+impl PairScore {
+    /// A score and the logit that it comes from.
+    pub fn new(logit: f32, score: f32) -> Self {
+        Self { logit, score }
+    }
+}
+
 /// The scores of one query with several documents.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct PairScores {
     /// One for each document, in the caller's order.
     pub scores: Vec<Result<PairScore>>,
     /// The documents that were cut to fit the model, in the caller's order.
     pub truncated: Vec<TruncatedDocument>,
+}
+
+impl PairScores {
+    /// Scores of documents that were not cut.
+    pub fn new(scores: Vec<Result<PairScore>>) -> Self {
+        Self { scores, truncated: Vec::new() }
+    }
 }

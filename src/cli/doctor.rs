@@ -112,8 +112,11 @@ fn describe_model<T>(
     detail(report, "precision", &info.precision);
     detail(report, "maximum length", &format!("{} tokens ({})", info.max_length, info.max_length_source));
     if let Some(activation) = info.activation {
-        let labels = if info.labels.is_empty() { String::new() } else { format!(" of {}", info.labels.join(", ")) };
-        detail(report, "score", &format!("{activation}{labels}"));
+        let label = info.score_label.as_ref().map_or(String::new(), |label| format!(" of {label}"));
+        detail(report, "score", &format!("{activation}{label}"));
+        if info.labels.len() > 1 {
+            detail(report, "labels", &info.labels.join(", "));
+        }
     }
     if let Some(pooling) = &info.pooling {
         detail(report, "pooling", pooling);

@@ -12,7 +12,7 @@ use crossrank::{Case, CaseDocument};
 /// How the lines of a file are to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum InputFormat {
-    /// By the file's name (.jsonl, .ndjson), else by its first line
+    /// JSONL if the file is named .jsonl or .ndjson, or if its first line that is not blank begins with `{`
     Auto,
     /// Each line is a document
     Lines,
@@ -68,7 +68,8 @@ pub(super) fn documents(bytes: &[u8], path: &str, format: InputFormat) -> Docume
         InputFormat::Lines => false,
         InputFormat::Auto => {
             let extension = Path::new(path).extension().and_then(|text| text.to_str()).unwrap_or_default();
-            ["jsonl", "ndjson"].contains(&extension) || lines.first().is_some_and(|line| parse(line).is_ok())
+            let first = lines.iter().map(|line| line.trim_ascii()).find(|line| !line.is_empty());
+            ["jsonl", "ndjson"].contains(&extension) || first.is_some_and(|line| line.starts_with(b"{"))
         }
     };
     let mut found = Documents::default();
@@ -125,14 +126,6 @@ fn not_utf8(error: &std::str::Utf8Error) -> String {
     format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1)
 }
 
-/// A file of cases: `{"cases": [...]}`, or the list alone.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum CaseFile {
-    Object { cases: Vec<JsonCase> },
-    List(Vec<JsonCase>),
-}
-
 #[derive(Debug, Deserialize)]
 struct JsonCase {
     #[serde(default)]
@@ -142,7 +135,7 @@ struct JsonCase {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a document is a text or an object with a `text`")]
 enum JsonCaseDocument {
     Text(String),
     Object {
@@ -154,7 +147,7 @@ enum JsonCaseDocument {
     },
 }
 
-/// Reads a file of cases.
+/// Reads a file of cases: `{"cases": [...]}`, or the list alone.
 pub(super) fn cases(bytes: &[u8], path: &str) -> Result<Vec<Case>, Failure> {
     let bad = |reason: String| Failure::Input(format!("{}: {reason}", shown(path)));
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -162,15 +155,24 @@ pub(super) fn cases(bytes: &[u8], path: &str) -> Result<Vec<Case>, Failure> {
         let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         bad(format!("line {line}: invalid UTF-8"))
     })?;
-    let value: serde_json::Value =
+    let mut value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| bad(format!("line {}: malformed JSON: {error}", error.line())))?;
-    let parsed: CaseFile = serde_json::from_value(value).map_err(|_| {
-        bad("cases are {\"cases\": [{\"name\", \"query\", \"documents\": [text or {\"text\"}, …]}, …]}, or that list \
-             alone; this file is neither"
-            .to_owned())
-    })?;
-    let (CaseFile::Object { cases } | CaseFile::List(cases)) = parsed;
-    Ok(cases.into_iter().zip(1..).map(|(case, number)| into_case(case, number)).collect())
+    let list = match &mut value {
+        serde_json::Value::Array(_) => value,
+        object => object.get_mut("cases").map_or(serde_json::Value::Null, serde_json::Value::take),
+    };
+    let serde_json::Value::Array(cases) = list else {
+        return Err(bad(
+            "cases are {\"cases\": [{\"name\", \"query\", \"documents\": [text or {\"text\"}, …]}, …]}, or \
+                        that list alone; this file is neither"
+                .to_owned(),
+        ));
+    };
+    let case = |(case, number): (serde_json::Value, usize)| {
+        let case = serde_json::from_value(case).map_err(|error| bad(format!("case {number}: {error}")))?;
+        Ok(into_case(case, number))
+    };
+    cases.into_iter().zip(1..).map(case).collect()
 }
 
 fn into_case(json: JsonCase, number: usize) -> Case {
@@ -210,7 +212,9 @@ mod tests {
     #[test]
     fn jsonl_is_recognised_by_its_first_line() {
         assert_eq!(texts(b"{\"text\": \"a\"}\n\n\"b\"\n", InputFormat::Auto), ["a", "b"]);
-        assert_eq!(texts(b"{not json\n", InputFormat::Auto), ["{not json"]);
+        assert_eq!(texts(b"\"quoted\" text\nmore\n", InputFormat::Auto), ["\"quoted\" text", "more"]);
+        let found = documents(b"\n{not json\n{\"text\": \"a\"}\n", "-", InputFormat::Auto);
+        assert_eq!((found.bad_lines[0].0, found.documents.len()), (2, 1));
     }
 
     #[test]

@@ -1,42 +1,87 @@
 //! Where results and messages go.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use super::failure::Failure;
 
-/// The results' writer: a file, or standard output.
-pub(super) struct Output {
-    writer: Box<dyn Write>,
-    path: Option<PathBuf>,
+/// Where a command's results go: a file, or standard output.
+pub(super) struct Output(Target);
+
+enum Target {
+    Standard,
+    /// A pipe or a device: written in place.
+    Special(File, PathBuf),
+    /// A plain file: written beside its place under another name, and moved there when it is whole.
+    Plain {
+        path: PathBuf,
+        partial: Partial,
+    },
+}
+
+/// An unfinished file, removed unless it was moved to its place.
+struct Partial {
+    file: File,
+    path: PathBuf,
 }
 
 impl Output {
-    /// Opens the file now, so that a run does not end with an unwritable path.
+    /// Opens the file now, so that a run does not end with an unwritable path. What it holds stays until the results
+    /// are whole.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let writer: Box<dyn Write> = match path {
-            Some(path) => Box::new(BufWriter::new(
-                File::create(path)
-                    .map_err(|error| Failure::Setup(format!("cannot write {}: {error}", path.display())))?,
-            )),
-            None => Box::new(BufWriter::new(io::stdout().lock())),
+        let Some(path) = path else {
+            return Ok(Self(Target::Standard));
         };
-        Ok(Self { writer, path: path.map(Path::to_owned) })
+        let failed = |error| unwritable(path, &error);
+        let special = fs::metadata(path).is_ok_and(|meta| !meta.is_file());
+        if special {
+            let file = File::options().write(true).open(path).map_err(failed)?;
+            return Ok(Self(Target::Special(file, path.to_owned())));
+        }
+        // The target of a link is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", process::id()));
+        let partial = path.with_file_name(name);
+        let file = File::create_new(&partial).map_err(failed)?;
+        Ok(Self(Target::Plain { path, partial: Partial { file, path: partial } }))
     }
 
     /// Writes all of a command's results.
-    pub(super) fn write(mut self, text: &str) -> Result<(), Failure> {
-        let written = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
-        written.map_err(|error| match &self.path {
-            Some(path) => Failure::Setup(format!("cannot write {}: {error}", path.display())),
-            None => Failure::Output(error),
-        })
+    pub(super) fn write(self, text: &str) -> Result<(), Failure> {
+        match self.0 {
+            Target::Standard => {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+            }
+            Target::Special(mut file, path) => {
+                file.write_all(text.as_bytes()).map_err(|error| unwritable(&path, &error))
+            }
+            Target::Plain { path, mut partial } => {
+                let written = partial.file.write_all(text.as_bytes()).and_then(|()| partial.file.sync_all());
+                written.and_then(|()| fs::rename(&partial.path, &path)).map_err(|error| unwritable(&path, &error))
+            }
+        }
     }
 }
 
-/// A line for people, on standard error; that nobody reads it is no error.
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Gone already if it was moved to its place.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Setup(format!("cannot write {}: {error}", path.display()))
+}
+
+/// A message for people, on standard error; that nobody reads it is no error. It may hold words of a stranger's file:
+/// control characters other than line breaks are left out.
 pub(super) fn message(text: &str) {
+    let text: String = text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
     let _ = writeln!(io::stderr(), "{text}");
 }
 

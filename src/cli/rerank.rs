@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, short = 'n', value_name = "N")]
     top_n: Option<usize>,
     /// Only documents with at least this score
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = finite)]
     threshold: Option<f32>,
     /// Print the model's raw logits instead of scores between 0 and 1
     #[arg(long)]
@@ -58,6 +58,13 @@ enum Format {
     Text,
     /// One JSON object with the documents' indexes, lines, scores and texts
     Json,
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err("a finite number is needed".to_owned()),
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {

@@ -1,9 +1,9 @@
 //! The graph's inputs and outputs: which are fed, which is read, and whether they are what a text model has.
 
-use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
 use super::EngineOptions;
+use super::session::{Names, SharedSession};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text::Tokens;
 
@@ -45,20 +45,24 @@ struct Input {
 pub(crate) struct GraphIo {
     inputs: Vec<Input>,
     output: String,
-    /// Dimensions of the output, batch included, as the graph declares them; -1 where they vary.
-    declared: Vec<i64>,
+    names: Names,
+    /// The number of the output's dimensions, batch included.
+    rank: usize,
+    /// The size of the output's last dimension, once it is known.
+    width: Option<usize>,
     first_position: usize,
 }
 
 impl GraphIo {
     /// Looks at a session's inputs and outputs; `model` is the model's name in messages.
-    pub(super) fn read(session: &Session, model: &str, options: EngineOptions) -> Result<Self> {
+    pub(super) fn read(session: &SharedSession, model: &str, options: EngineOptions) -> Result<Self> {
         let inputs = session.inputs().iter().map(|outlet| input(outlet, model)).collect::<Result<Vec<_>>>()?;
         if !inputs.iter().any(|input| input.feed == Feed::Ids) {
             return Err(Error::model(format!("the graph of {model} has no input `input_ids`: it takes no text")));
         }
-        let (output, declared) = output(session.outputs(), model, options.output)?;
-        Ok(Self { inputs, output, declared, first_position: options.first_position })
+        let (output, rank) = output(session.outputs(), model, options.output)?;
+        let names = Names::new(inputs.iter().map(|input| input.name.as_str()), &output)?;
+        Ok(Self { inputs, output, names, rank, width: None, first_position: options.first_position })
     }
 
     /// The names of the inputs.
@@ -73,49 +77,44 @@ impl GraphIo {
 
     /// Whether the output has a vector for each token.
     pub(crate) fn is_per_token(&self) -> bool {
-        self.declared.len() == 3
+        self.rank == 3
+    }
+
+    /// From now on, takes only outputs whose last dimension has this size.
+    pub(super) fn fix_width(&mut self, width: Option<usize>) {
+        self.width = width;
     }
 
     /// Runs one input as a batch of one.
     pub(super) fn run<T>(
         &self,
-        session: &mut Session,
+        session: &SharedSession,
         tokens: &Tokens,
         reduce: &impl Fn(Output<'_>) -> Result<T>,
     ) -> Result<T> {
         let length = tokens.ids.len();
-        if length == 0 {
-            return Err(Error::new(
-                ErrorKind::Inference,
-                "the text has no tokens, and this model's tokenizer adds none: there is nothing to run",
-            ));
-        }
         let refused = |error: ort::Error| {
             Error::new(ErrorKind::Inference, format!("ONNX Runtime failed on an input of {length} tokens"))
                 .with_source(error)
         };
-        let feeds = self
-            .inputs
-            .iter()
-            .map(|input| Ok((input.name.as_str(), self.tensor(input, tokens)?.into())))
-            .collect::<ort::Result<Vec<(&str, SessionInputValue<'_>)>>>()
-            .map_err(refused)?;
-        let outputs = session.run(feeds).map_err(refused)?;
-        let value = outputs.get(&self.output).ok_or_else(|| {
-            Error::new(ErrorKind::Inference, format!("ONNX Runtime gave no output `{}`", self.output))
-        })?;
+        let inputs = self.inputs.iter().map(|input| self.tensor(input, tokens));
+        let inputs = inputs.collect::<ort::Result<Vec<DynValue>>>().map_err(refused)?;
+        let value = session.run(&self.names, &inputs).map_err(refused)?;
         let mut converted = Vec::new();
-        let (shape, values) = floats(value, &mut converted).map_err(refused)?;
+        let (shape, values) = floats(&value, &mut converted).map_err(refused)?;
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-        let fits = shape.len() == self.declared.len()
+        let fits = shape.len() == self.rank
             && shape[0] == 1
             && (shape.len() == 2 || shape[1] == length)
+            && self.width.is_none_or(|width| shape.last() == Some(&width))
             && !values.is_empty();
         if !fits {
             return Err(Error::model(format!(
                 "the output `{}` has the shape {shape:?} for one input of {length} tokens, which is not what a model \
-                 of this kind gives",
-                self.output
+                 of this kind gives{}",
+                self.output,
+                self.width
+                    .map_or(String::new(), |width| format!(" (its last dimension was {width} when it was loaded)"))
             )));
         }
         reduce(Output { shape: &shape[1..], values })
@@ -123,6 +122,7 @@ impl GraphIo {
 
     fn tensor(&self, input: &Input, tokens: &Tokens) -> ort::Result<DynValue> {
         let length = tokens.ids.len();
+        // Both are far below 2⁶³: `first_position` is bounded, and a length is that of a list in memory.
         let first = self.first_position as i64;
         let values: Vec<i64> = match input.feed {
             Feed::Ids => tokens.ids.iter().map(|id| i64::from(*id)).collect(),
@@ -168,7 +168,7 @@ fn input(outlet: &Outlet, model: &str) -> Result<Input> {
 }
 
 /// The output to read: by its usual name, else the only one of the right rank.
-fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, Vec<i64>)> {
+fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, usize)> {
     let (names, ranks): (&[&str], &[usize]) = match kind {
         OutputKind::Logits => (&["logits"], &[2]),
         // A ready-made embedding comes first, as in sentence-transformers' ONNX backend.
@@ -191,8 +191,7 @@ fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, 
         };
         return Err(Error::model(format!("the graph of {model} must have {wants}; it has {}", has.join(" and "))));
     };
-    let declared = outlet.dtype().tensor_shape().map(|shape| shape.to_vec()).unwrap_or_default();
-    Ok((outlet.name().to_owned(), declared))
+    Ok((outlet.name().to_owned(), rank(&outlet)))
 }
 
 fn is_float(kind: &ValueType) -> bool {

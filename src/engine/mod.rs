@@ -1,7 +1,7 @@
 //! Running a model: token ids → what the graph gives for them.
 //!
-//! [`plan`] decides what runs together and in which order, [`pool`] keeps ONNX Runtime sessions, one for each worker,
-//! [`graph_io`] knows the graph's inputs and outputs, and [`Engine::run`] puts them to work on rayon.
+//! [`plan`] decides in which order inputs run, [`workers`] are the threads, [`session`] is the one ONNX Runtime session
+//! that they share, and [`graph_io`] knows the graph's inputs and outputs.
 //!
 //! A pair's score belongs to the pair: every input is a batch of its own, so that neither its neighbours, nor their
 //! order, nor the number of workers can change a single bit of the result, whatever the graph does with a batch. There
@@ -9,11 +9,10 @@
 
 mod graph_io;
 mod plan;
-mod pool;
+mod session;
+mod workers;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rayon::prelude::*;
 
@@ -21,16 +20,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Weights;
 use crate::text::Tokens;
 pub(crate) use graph_io::{GraphIo, Output, OutputKind};
-use pool::Pool;
+use session::SharedSession;
+use workers::Workers;
 
 /// A loaded graph and the workers that run it.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pool: Pool,
+    session: SharedSession,
     io: GraphIo,
-    threads: usize,
-    /// The workers, if the caller asked for a number of them; else rayon's current pool.
-    workers: Option<rayon::ThreadPool>,
+    workers: Workers,
 }
 
 /// What an engine needs to know besides the graph.
@@ -45,21 +43,11 @@ pub(crate) struct EngineOptions {
 
 impl Engine {
     /// Loads the graph; `name` is the model's name in messages.
-    pub(crate) fn new(weights: Weights, name: &str, options: EngineOptions) -> Result<Self> {
-        let runtime = crate::runtime::load()?;
-        let (threads, workers) = match options.threads {
-            None => (thread::available_parallelism().map_or(1, usize::from), None),
-            Some(0) => {
-                return Err(Error::new(
-                    ErrorKind::Options,
-                    "0 threads cannot run a model; ask for 1 or more, or for no number to use every core",
-                ));
-            }
-            Some(n) => (n, Some(workers(n)?)),
-        };
-        let pool = Pool::new(runtime, weights, name, threads)?;
-        let io = pool.with(|session| GraphIo::read(session, name, options))?;
-        Ok(Self { pool, io, threads, workers })
+    pub(crate) fn new(weights: &Weights, name: &str, options: EngineOptions) -> Result<Self> {
+        let workers = Workers::new(options.threads)?;
+        let session = SharedSession::new(crate::runtime::load()?, weights, name)?;
+        let io = GraphIo::read(&session, name, options)?;
+        Ok(Self { session, io, workers })
     }
 
     /// The graph's inputs and output.
@@ -67,19 +55,26 @@ impl Engine {
         &self.io
     }
 
-    /// The most batches that run at the same time.
+    /// The most inputs that run at the same time.
     pub(crate) fn threads(&self) -> usize {
-        self.threads
+        self.workers.threads()
     }
 
-    /// Loads what the workers would otherwise load when they are first needed.
-    pub(crate) fn warm_up(&self) -> Result<()> {
-        self.on_workers(|| self.pool.fill())
+    /// Runs one input, and from then on takes only outputs of the same width (the number of labels, or of dimensions).
+    /// Returns the output's shape without the batch's dimension.
+    pub(crate) fn trial(&mut self, tokens: &Tokens) -> Result<Vec<usize>> {
+        let shape = self.io.run(&self.session, tokens, &|output: Output<'_>| Ok(output.shape.to_vec()))?;
+        self.io.fix_width(shape.last().copied());
+        Ok(shape)
     }
 
-    /// Computes something for each item in parallel, on the same workers that run the graph.
+    /// Computes something for each item in parallel, on the workers.
     pub(crate) fn map<I: Sync, T: Send>(&self, items: &[I], work: impl Fn(&I) -> T + Sync + Send) -> Vec<T> {
-        self.on_workers(|| items.par_iter().map(work).collect())
+        match items {
+            [] => Vec::new(),
+            [item] => vec![work(item)],
+            items => self.workers.run(|| items.par_iter().map(work).collect()),
+        }
     }
 
     /// Runs the graph on each input. `reduce` makes what the caller keeps of an output, while the output is at hand:
@@ -91,46 +86,27 @@ impl Engine {
         inputs: &[Tokens],
         reduce: impl Fn(Output<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
+        if let [input] = inputs {
+            return vec![self.io.run(&self.session, input, &reduce)];
+        }
         let order = plan::longest_first(inputs);
         let next = AtomicUsize::new(0);
-        let finished = Mutex::new(Vec::with_capacity(inputs.len()));
-        let work = || {
+        // Each worker takes the next input until there is none: unlike a split of the list, this keeps the order.
+        let work = |_| {
             let mut mine = Vec::new();
-            let outcome = self.pool.with(|session| {
-                while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    mine.push((index, self.io.run(session, &inputs[index], &reduce)));
-                }
-                Ok(())
-            });
-            let mut finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
-            finished.extend(mine);
-            outcome
+            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                mine.push((index, self.io.run(&self.session, &inputs[index], &reduce)));
+            }
+            mine
         };
-        let workers = self.threads.min(inputs.len());
-        let outcomes: Vec<Result<()>> =
-            self.on_workers(|| (0..workers).into_par_iter().with_max_len(1).map(|_| work()).collect());
+        let workers = self.threads().min(inputs.len());
+        let finished: Vec<Vec<(usize, Result<T>)>> =
+            self.workers.run(|| (0..workers).into_par_iter().with_max_len(1).map(work).collect());
         let mut results: Vec<Option<Result<T>>> = inputs.iter().map(|_| None).collect();
-        for (index, result) in finished.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for (index, result) in finished.into_iter().flatten() {
             results[index] = Some(result);
         }
-        // Inputs are only left over when not one worker could get a session.
-        let reason = outcomes.into_iter().find_map(Result::err).map_or(String::new(), |error| error.chain());
-        let lost = || Err(Error::new(ErrorKind::Inference, format!("no worker could run the model: {reason}")));
+        let lost = || Err(Error::new(ErrorKind::Inference, "an input was not run"));
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
-
-    fn on_workers<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.workers {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
-    }
-}
-
-fn workers(threads: usize) -> Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("crossrank-{i}")).build().map_err(
-        |error| {
-            Error::new(ErrorKind::Options, format!("{threads} worker threads cannot be started")).with_source(error)
-        },
-    )
 }

@@ -44,6 +44,7 @@ struct SentenceTransformersSection {
 #[serde(default)]
 struct TokenizerConfig {
     model_max_length: Option<f64>,
+    truncation_side: Option<String>,
 }
 
 /// `sentence_bert_config.json`.
@@ -68,16 +69,36 @@ pub(crate) struct Declared {
     pub(crate) max_length: MaxLength,
     /// Texts are lower-cased before the tokenizer sees them (`do_lower_case` of sentence-transformers).
     pub(crate) lower_case: bool,
+    /// The beginning of an over-long text is dropped (`truncation_side` of `tokenizer_config.json`).
+    pub(crate) cuts_left: bool,
 }
+
+/// The names that sentence-transformers has had for `sentence_bert_config.json`.
+const SENTENCE_CONFIGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
 
 impl Declared {
     /// Reads the files; `wanted` is the caller's own limit.
     pub(crate) fn read(files: &mut Files, wanted: Option<usize>) -> Result<Self> {
         let config: Config = files.required_json("config.json")?;
         let tokenizer: TokenizerConfig = files.optional_json("tokenizer_config.json")?.unwrap_or_default();
-        let sentence: SentenceBertConfig = files.optional_json("sentence_bert_config.json")?.unwrap_or_default();
+        let mut sentence = SentenceBertConfig::default();
+        for name in SENTENCE_CONFIGS {
+            if let Some(found) = files.optional_json(name)? {
+                sentence = found;
+                break;
+            }
+        }
         let max_length = max_length(wanted, &config, tokenizer.model_max_length, sentence.max_seq_length)?;
-        Ok(Self { config, max_length, lower_case: sentence.do_lower_case })
+        let cuts_left = tokenizer.truncation_side.as_deref() == Some("left");
+        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left })
     }
 }
 
@@ -89,13 +110,33 @@ impl Config {
 
     /// The first position number that a token may have: RoBERTa and its kin keep the numbers up to the padding
     /// token's id for themselves, so that 514 positions mean 512 tokens.
-    pub(crate) fn first_position(&self) -> usize {
-        const OFFSET: [&str; 8] =
-            ["roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "xmod"];
-        match self.model_type.as_deref() {
-            Some(kind) if OFFSET.contains(&kind) => usize::try_from(self.pad_token_id.unwrap_or(1) + 1).unwrap_or(0),
-            _ => 0,
+    pub(crate) fn first_position(&self) -> Result<usize> {
+        const OFFSET: [&str; 11] = [
+            "roberta",
+            "xlm-roberta",
+            "xlm-roberta-xl",
+            "roberta-prelayernorm",
+            "camembert",
+            "mpnet",
+            "longformer",
+            "data2vec-text",
+            "xmod",
+            "ibert",
+            "luke",
+        ];
+        if !self.model_type.as_deref().is_some_and(|kind| OFFSET.contains(&kind)) {
+            return Ok(0);
         }
+        let pad = self.pad_token_id.unwrap_or(1);
+        u32::try_from(pad)
+            .ok()
+            .and_then(|pad| usize::try_from(pad).ok()?.checked_add(1))
+            .ok_or_else(|| Error::model(format!("pad_token_id of config.json is {pad}, which is not a token's id")))
+    }
+
+    /// The id of the padding token.
+    pub(crate) fn pad_id(&self) -> u32 {
+        self.pad_token_id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
     }
 
     /// The names of the labels in the order of the logits, where the file names them.
@@ -142,7 +183,14 @@ fn max_length(
     tokenizer: Option<f64>,
     sentence: Option<f64>,
 ) -> Result<MaxLength> {
-    let positions = config.max_position_embeddings.filter(|n| *n >= 1.0).map(|n| n - config.first_position() as f64);
+    let reserved = config.first_position()? as f64;
+    let positions = config.max_position_embeddings.filter(|n| *n >= 1.0).map(|n| n - reserved);
+    if let Some(positions) = positions.filter(|n| *n < 1.0) {
+        return Err(Error::model(format!(
+            "max_position_embeddings of config.json leaves {positions} positions for tokens, as {reserved} of them are \
+             kept by models of this kind"
+        )));
+    }
     let declared = [
         (positions, LimitSource::Positions),
         (tokenizer, LimitSource::Tokenizer),
@@ -161,6 +209,10 @@ fn max_length(
                 crate::ErrorKind::Options,
                 format!("max_length is {tokens}, but the model has positions for {positions} tokens; ask for no more"),
             ));
+        }
+        if tokens as f64 >= NO_LIMIT {
+            let message = format!("max_length is {tokens}, and no model takes so many tokens");
+            return Err(Error::new(crate::ErrorKind::Options, message));
         }
         return Ok(MaxLength { tokens, source: LimitSource::Caller });
     }

@@ -1,15 +1,16 @@
 //! Reading a model's files, wherever they are.
 
 use std::borrow::Cow;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::Task;
 use super::info::ModelFile;
-use super::source::{MemoryFiles, ModelSource, Place};
+use super::source::{MemoryFiles, ModelSource, Origin};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The names under which an ONNX file may lie, in the order of preference.
@@ -48,8 +49,8 @@ impl Files {
     /// Opens a source. `onnx_name` is the ONNX file to use instead of the usual names.
     pub(crate) fn open(source: &ModelSource, task: Task, onnx_name: Option<String>) -> Result<Self> {
         let (name, place) = match &source.0 {
-            Place::Bundled => bundled(task)?,
-            Place::Dir(path) => {
+            Origin::Bundled => bundled(task)?,
+            Origin::Dir(path) => {
                 if !path.is_dir() {
                     let what = if path.exists() { "is not a folder" } else { "does not exist" };
                     return Err(Error::model(format!(
@@ -59,7 +60,7 @@ impl Files {
                 }
                 (path.display().to_string(), Opened::Dir(path.clone()))
             }
-            Place::Memory(files) => ("in-memory model".to_owned(), Opened::Memory(files.clone())),
+            Origin::Memory(files) => ("in-memory model".to_owned(), Opened::Memory(files.clone())),
         };
         Ok(Self { name, place, onnx_name, read: Vec::new() })
     }
@@ -175,20 +176,25 @@ fn find(files: &'static [super::bundled::BundledFile], name: &str) -> Option<&'s
     files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
 }
 
-fn read_bounded(path: &std::path::Path) -> Result<Option<Vec<u8>>> {
+fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
     let failed =
-        |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error);
+        |error: io::Error| Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error);
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    if meta.len() > LARGEST_JSON {
+    // A pipe or a device would be read without an end.
+    if !meta.is_file() {
+        return Err(Error::model(format!("{} is not a plain file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(LARGEST_JSON + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST_JSON {
         return Err(Error::model(format!(
-            "{} has {} bytes, more than the {LARGEST_JSON} that a configuration or tokenizer file may have",
-            path.display(),
-            meta.len()
+            "{} has more than the {LARGEST_JSON} bytes that a configuration or tokenizer file may have",
+            path.display()
         )));
     }
-    fs::read(path).map(Some).map_err(failed)
+    Ok(Some(bytes))
 }

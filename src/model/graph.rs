@@ -11,6 +11,9 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use super::files::Weights;
 use crate::error::{Error, Result};
 
+/// Metadata is read up to here: it may hold whole documents.
+const LONGEST_TEXT: u64 = 1024;
+
 /// What was learnt from the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct GraphFacts {
@@ -154,15 +157,13 @@ impl<R: Read + Seek> Reader<R> {
         end.ok_or_else(|| malformed(&format!("a field of {length} bytes does not fit: the file is cut short")))
     }
 
-    /// A text of at most 64 KiB.
+    /// The first [`LONGEST_TEXT`] bytes of a text.
     fn text(&mut self, end: u64) -> io::Result<String> {
-        let length = end - self.position;
-        if length > 65_536 {
-            return Err(malformed("a name is longer than 64 KiB"));
-        }
+        let length = (end - self.position).min(LONGEST_TEXT);
         let mut bytes = vec![0; length as usize];
         self.source.read_exact(&mut bytes)?;
-        self.position = end;
+        self.position += length;
+        self.skip_to(end)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

@@ -70,6 +70,8 @@ pub struct ModelInfo {
     pub output: String,
     /// Cross-encoders: the labels of the head, where `config.json` names them.
     pub labels: Vec<String>,
+    /// Cross-encoders: the label whose score is the relevance, where `config.json` names it.
+    pub score_label: Option<String>,
     /// Cross-encoders: what turns logits into scores.
     pub activation: Option<Activation>,
     /// Embedding models: the pooling, in words, such as `mean (1_Pooling/config.json)`.
@@ -80,7 +82,7 @@ pub struct ModelInfo {
     pub dimensions: Option<usize>,
     /// The device that really runs the model.
     pub device: &'static str,
-    /// The most batches that run at the same time.
+    /// The most inputs that run at the same time.
     pub threads: usize,
 }
 

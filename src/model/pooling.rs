@@ -99,7 +99,9 @@ fn pool_one(mode: PoolingMode, tokens: ArrayView2<'_, f32>, pooled: &mut Vec<f32
         PoolingMode::Cls => pooled.extend(tokens.row(0)),
         PoolingMode::LastToken => pooled.extend(tokens.row(length - 1)),
         PoolingMode::Max => {
-            pooled.extend(tokens.axis_iter(Axis(1)).map(|column| column.fold(f32::NEG_INFINITY, |a, b| a.max(*b))));
+            // A NaN stays one, to be reported: `f32::max` would hide it.
+            let greater = |a: f32, b: &f32| if a.is_nan() || *b <= a { a } else { *b };
+            pooled.extend(tokens.axis_iter(Axis(1)).map(|column| column.fold(f32::NEG_INFINITY, greater)));
         }
         PoolingMode::Mean => pooled.extend(tokens.sum_axis(Axis(0)).iter().map(|sum| sum / length as f32)),
         PoolingMode::MeanSqrtLen => {

@@ -22,10 +22,10 @@ use std::sync::Arc;
 /// let source: ModelSource = from_memory.into();
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct ModelSource(pub(crate) Place);
+pub struct ModelSource(pub(crate) Origin);
 
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Place {
+pub(crate) enum Origin {
     #[default]
     Bundled,
     Dir(PathBuf),
@@ -36,12 +36,12 @@ impl ModelSource {
     /// The model that the crate carries (feature `bundled-models`): the cross-encoder for a
     /// [`Reranker`](crate::Reranker), the bi-encoder for an [`Embedder`](crate::Embedder).
     pub fn bundled() -> Self {
-        Self(Place::Bundled)
+        Self(Origin::Bundled)
     }
 
     /// A folder in the layout of a Hub repository.
     pub fn dir(path: impl Into<PathBuf>) -> Self {
-        Self(Place::Dir(path.into()))
+        Self(Origin::Dir(path.into()))
     }
 
     /// Files in memory, under the names that they have in a Hub repository.
@@ -52,7 +52,7 @@ impl ModelSource {
 
 impl From<MemoryFiles> for ModelSource {
     fn from(files: MemoryFiles) -> Self {
-        Self(Place::Memory(files))
+        Self(Origin::Memory(files))
     }
 }
 

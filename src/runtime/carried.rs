@@ -38,8 +38,17 @@ pub fn carry(library: CarriedLibrary) -> bool {
 /// The carried library as a file, unpacked if it is not yet; `Err` has the path that could not be written, and why.
 pub(super) fn unpacked() -> Option<Result<PathBuf, (PathBuf, String)>> {
     let library = CARRIED.get()?;
-    let folder = cache_folder().unwrap_or_else(env::temp_dir).join("crossrank").join("onnxruntime");
-    Some(unpack(library, &folder))
+    // Not in the folder for temporary files: there, others could put another library in its place.
+    let Some(cache) = cache_folder() else {
+        let reason = "the program's own library cannot be unpacked: no variable names the user's folder (HOME)";
+        return Some(Err((PathBuf::new(), reason.to_owned())));
+    };
+    Some(unpack(library, &cache.join("crossrank").join("onnxruntime")))
+}
+
+/// Whether the file may be the carried library: true if it has its bytes, or if none is carried.
+pub(super) fn agrees_with(path: &Path) -> bool {
+    CARRIED.get().is_none_or(|library| holds(path, library.bytes))
 }
 
 fn unpack(library: &CarriedLibrary, folder: &Path) -> Result<PathBuf, (PathBuf, String)> {
@@ -47,7 +56,7 @@ fn unpack(library: &CarriedLibrary, folder: &Path) -> Result<PathBuf, (PathBuf, 
         "{}onnxruntime-{}-{:016x}{}",
         env::consts::DLL_PREFIX,
         library.version,
-        fnv1a(library.bytes),
+        fingerprint(library.bytes),
         env::consts::DLL_SUFFIX
     );
     let path = folder.join(name);
@@ -74,7 +83,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let partial = path.with_extension(format!("partial-{}", process::id()));
-    let written = fs::File::create(&partial)
+    let _ = fs::remove_file(&partial);
+    let written = fs::File::create_new(&partial)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&partial, path));
     if written.is_err() {
@@ -95,9 +105,9 @@ fn cache_folder() -> Option<PathBuf> {
     }
 }
 
-/// FNV-1a, 64 bits: tells two builds of a library apart in a file name (the bytes themselves are compared too).
-fn fnv1a(bytes: &[u8]) -> u64 {
-    // A word at a time would differ from the standard's byte-wise definition: sample evenly instead of all 29 MB.
+/// FNV-1a (64 bits) of evenly spaced bytes: tells two builds of a library apart in a file's name. What a file holds is
+/// compared byte by byte.
+fn fingerprint(bytes: &[u8]) -> u64 {
     let step = (bytes.len() / 65_536).max(1);
     bytes
         .iter()

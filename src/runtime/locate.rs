@@ -19,35 +19,41 @@ pub(super) struct Usable {
     pub(super) version: String,
 }
 
-/// A file that may be the library, or why a place could not even name one.
-pub(super) struct Candidate {
-    place: Place,
-    path: PathBuf,
-    unavailable: Option<String>,
-}
-
-impl Candidate {
-    fn new(place: Place, path: impl Into<PathBuf>) -> Self {
-        Self { place, path: path.into(), unavailable: None }
-    }
+/// What was found in a place.
+pub(super) enum Candidate {
+    /// A file that may be the library.
+    File(Place, PathBuf),
+    /// A library that cannot be used, and why.
+    Unusable(PassedOver),
+    /// Nothing; in words for the list of what was tried.
+    Nothing(Place, &'static str),
 }
 
 /// The first candidate that loads and is new enough, and those that were passed over before it.
 pub(super) fn first_usable(candidates: impl Iterator<Item = Candidate>) -> Result<(Usable, Vec<PassedOver>)> {
     let mut passed_over = Vec::new();
+    let mut tried = String::new();
     for candidate in candidates {
-        let Candidate { place, path, unavailable } = candidate;
-        match unavailable.map_or_else(|| probe::version(&path), Err) {
-            Ok(version) => return Ok((Usable { place, path, version }, passed_over)),
-            Err(reason) => passed_over.push(PassedOver { place, path, reason }),
-        }
+        let unusable = match candidate {
+            Candidate::File(place, path) => match probe::version(&path) {
+                Ok(version) => return Ok((Usable { place, path, version }, passed_over)),
+                Err(reason) => PassedOver { place, path, reason },
+            },
+            Candidate::Unusable(library) => library,
+            Candidate::Nothing(place, what) => {
+                tried.push_str(&format!("\n  - {place}: {what}"));
+                continue;
+            }
+        };
+        tried.push_str(&format!("\n  - {unusable}"));
+        passed_over.push(unusable);
     }
-    let tried: String = passed_over.iter().map(|library| format!("\n  - {library}")).collect();
     Err(Error::new(
         ErrorKind::Runtime,
         format!(
             "no usable ONNX Runtime library (1.{OLDEST_MINOR_VERSION} or newer) was found. Tried:{tried}\n\
-             To mend it, run `python3 -m pip install onnxruntime`, or set ORT_DYLIB_PATH to the library's file"
+             To mend it, run `python3 -m pip install onnxruntime` (in a virtual environment, where the system's Python \
+             refuses), or set ORT_DYLIB_PATH to the library's file"
         ),
     ))
 }
@@ -61,46 +67,51 @@ pub(super) fn candidates() -> impl Iterator<Item = Candidate> {
 
 fn from_environment() -> Vec<Candidate> {
     match env::var_os("ORT_DYLIB_PATH") {
-        Some(path) if !path.is_empty() => vec![Candidate::new(Place::Environment, path)],
-        _ => Vec::new(),
+        Some(path) if !path.is_empty() => {
+            // A file of the current folder is meant as that file; a bare name is one for the system's loader.
+            let absolute = std::path::absolute(&path).ok().filter(|absolute| absolute.is_file());
+            vec![Candidate::File(Place::Environment, absolute.unwrap_or_else(|| path.into()))]
+        }
+        _ => vec![Candidate::Nothing(Place::Environment, "not set")],
     }
 }
 
 fn beside_executable() -> Vec<Candidate> {
-    let Some(folder) = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())) else {
-        return Vec::new();
-    };
-    [folder.join("lib"), folder]
-        .iter()
-        .rev()
-        .filter_map(|folder| library_in(folder))
-        .map(|path| Candidate::new(Place::BesideExecutable, path))
-        .collect()
+    let folder = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+    let folders = folder.into_iter().flat_map(|folder| [folder.clone(), folder.join("lib")]);
+    let found: Vec<Candidate> = folders
+        .filter_map(|folder| library_in(&folder))
+        .map(|path| Candidate::File(Place::BesideExecutable, path))
+        .collect();
+    if found.is_empty() { vec![Candidate::Nothing(Place::BesideExecutable, "no library there")] } else { found }
 }
 
 fn from_build() -> Vec<Candidate> {
-    // The folder is gone once a program is installed elsewhere: then there is nothing to report.
-    option_env!("CROSSRANK_BUILD_RUNTIME")
-        .filter(|path| Path::new(path).is_file())
-        .map(|path| Candidate::new(Place::Build, path))
-        .into_iter()
-        .collect()
+    let Some(path) = option_env!("CROSSRANK_BUILD_RUNTIME").map(Path::new) else {
+        return vec![Candidate::Nothing(Place::Build, "the build fetched none")];
+    };
+    // The folder is gone once a program is installed elsewhere, and somebody else may have made it anew: a program that
+    // carries the library knows its bytes.
+    if !path.is_file() || !carried::agrees_with(path) {
+        return vec![Candidate::Nothing(Place::Build, "gone since the build")];
+    }
+    vec![Candidate::File(Place::Build, path.to_owned())]
 }
 
 fn from_program() -> Vec<Candidate> {
-    match carried::unpacked() {
-        None => Vec::new(),
-        Some(Ok(path)) => vec![Candidate::new(Place::Carried, path)],
-        Some(Err((path, reason))) => {
-            vec![Candidate { place: Place::Carried, path, unavailable: Some(reason) }]
-        }
-    }
+    vec![match carried::unpacked() {
+        None => Candidate::Nothing(Place::Carried, "the program carries none"),
+        Some(Ok(path)) => Candidate::File(Place::Carried, path),
+        Some(Err((path, reason))) => Candidate::Unusable(PassedOver { place: Place::Carried, path, reason }),
+    }]
 }
 
 fn from_python() -> Vec<Candidate> {
-    // Without the folder the program is run in, which may hold a stranger's `onnxruntime`.
-    const SCRIPT: &str = "import importlib.util, sys\n\
+    // Nothing is imported before the folder that the program is run in, which may hold a stranger's modules, is taken
+    // off the path.
+    const SCRIPT: &str = "import sys\n\
         sys.path = [p for p in sys.path if p]\n\
+        import importlib.util\n\
         spec = importlib.util.find_spec('onnxruntime')\n\
         print(list(spec.submodule_search_locations)[0] if spec else '')\n";
     let output = ["python3", "python"].iter().find_map(|python| {
@@ -108,21 +119,21 @@ fn from_python() -> Vec<Candidate> {
         output.status.success().then_some(output.stdout)
     });
     let Some(package) = output.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-        return Vec::new();
+        return vec![Candidate::Nothing(Place::Python, "no Python could be run")];
     };
     let package = package.trim();
     if package.is_empty() {
-        return Vec::new();
+        return vec![Candidate::Nothing(Place::Python, "it has no package `onnxruntime`")];
     }
     let folder = Path::new(package).join("capi");
-    match library_in(&folder) {
-        Some(path) => vec![Candidate::new(Place::Python, path)],
-        None => vec![Candidate {
+    vec![match library_in(&folder) {
+        Some(path) => Candidate::File(Place::Python, path),
+        None => Candidate::Unusable(PassedOver {
             place: Place::Python,
             path: folder,
-            unavailable: Some("the package is there, but holds no ONNX Runtime library".to_owned()),
-        }],
-    }
+            reason: "the package is there, but holds no ONNX Runtime library".to_owned(),
+        }),
+    }]
 }
 
 fn from_system() -> Vec<Candidate> {
@@ -134,7 +145,7 @@ fn from_system() -> Vec<Candidate> {
         // Distributions ship the bare name with their development package only.
         &["libonnxruntime.so", "libonnxruntime.so.1"]
     };
-    names.iter().map(|name| Candidate::new(Place::System, *name)).collect()
+    names.iter().map(|name| Candidate::File(Place::System, name.into())).collect()
 }
 
 /// The ONNX Runtime library in a folder, under the plain or a versioned name (`libonnxruntime.so.1.31.1`).
@@ -164,7 +175,7 @@ mod tests {
     use super::*;
 
     fn only(path: &Path) -> impl Iterator<Item = Candidate> {
-        [Candidate::new(Place::Environment, path)].into_iter()
+        [Candidate::File(Place::Environment, path.to_owned())].into_iter()
     }
 
     #[test]
@@ -227,7 +238,7 @@ mod tests {
             let path = build(name, code);
             let text = first_usable(only(&path)).unwrap_err().to_string();
             assert!(text.contains(reason), "{name}: {text}");
-            candidates.push(Candidate::new(Place::Environment, path));
+            candidates.push(Candidate::File(Place::Environment, path));
         }
         let text = first_usable(candidates.into_iter()).unwrap_err().to_string();
         assert_eq!(text.matches("\n  - ").count(), cases.len(), "every one is named: {text}");

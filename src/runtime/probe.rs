@@ -43,7 +43,8 @@ pub(super) fn version(path: &Path) -> Result<String, String> {
     if unsafe { (base.get_api)(OLDEST_MINOR_VERSION) }.is_null() {
         return Err(format!("ONNX Runtime {version} does not offer API version {OLDEST_MINOR_VERSION}"));
     }
-    // The library stays loaded when it goes on to be used: the loader counts references, so closing ours does no harm.
+    // It goes on to be used: unloading and loading it again would run its initialisers twice.
+    std::mem::forget(library);
     Ok(version)
 }
 

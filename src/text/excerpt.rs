@@ -8,8 +8,6 @@
 //! model takes (one endless word, or nothing but white space) is not text that anyone ranks; what follows it is left
 //! out, and reported as cut.
 
-use tokenizers::Encoding;
-
 use super::truncation::TruncationSide;
 use crate::error::Result;
 
@@ -22,23 +20,43 @@ const MOST_BYTES: usize = 1 << 20;
 /// Tokens near the cut that are not relied on.
 const SLACK: usize = 64;
 
-/// Encodes the text, or an excerpt with more than `needed` tokens of it; `true` if it was an excerpt.
+/// The tokens of a text, or of an excerpt of it.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    pub(super) ids: Vec<u32>,
+    /// There is more text than was tokenised.
+    pub(super) partial: bool,
+}
+
+impl Encoded {
+    /// The number of tokens that are left out when `kept` are kept: a lower bound of an excerpt.
+    pub(super) fn dropped(&self, kept: usize) -> usize {
+        (self.ids.len() - kept).max(usize::from(self.partial))
+    }
+}
+
+/// Encodes the text, or an excerpt of it that has more than `needed` tokens or as many as can be afforded.
 pub(super) fn encode(
     text: &str,
     needed: usize,
     side: TruncationSide,
-    encode: impl Fn(&str) -> Result<Encoding>,
-) -> Result<(Encoding, bool)> {
-    let mut bytes = EXACT_BYTES.max(16 * needed);
-    let most = MOST_BYTES.max(64 * needed);
+    encode: impl Fn(&str) -> Result<Vec<u32>>,
+) -> Result<Encoded> {
+    let mut bytes = EXACT_BYTES.max(needed.saturating_mul(16));
+    let most = MOST_BYTES.max(needed.saturating_mul(64));
     while bytes < text.len() {
-        let encoding = encode(excerpt(text, bytes, side))?;
-        if encoding.len() >= needed + SLACK || bytes == most {
-            return Ok((encoding, true));
+        let part = excerpt(text, bytes, side);
+        let ids = encode(part)?;
+        if ids.len() >= needed.saturating_add(SLACK) || bytes == most {
+            let rest = match side {
+                TruncationSide::Right => &text[part.len()..],
+                TruncationSide::Left => &text[..text.len() - part.len()],
+            };
+            return Ok(Encoded { ids, partial: rest.contains(|c: char| !c.is_whitespace()) });
         }
-        bytes = most.min(bytes * 4);
+        bytes = most.min(bytes.saturating_mul(4));
     }
-    Ok((encode(text)?, false))
+    Ok(Encoded { ids: encode(text)?, partial: false })
 }
 
 /// About `bytes` bytes of one end of the text, cut at white space where there is some near.

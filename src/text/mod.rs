@@ -5,13 +5,16 @@
 //! cut by the rules of [`truncation`], and every cut is reported.
 
 mod excerpt;
+mod template;
 mod truncation;
 
 use std::borrow::Cow;
 
-use tokenizers::{Encoding, PostProcessor, Tokenizer};
+use tokenizers::Tokenizer;
 
 use crate::error::{Error, ErrorKind, Result};
+use excerpt::Encoded;
+use template::Template;
 pub use truncation::{Truncation, TruncationSide, TruncationStrategy};
 
 /// The token ids of one input of the model: a pair, or a single text, with its special tokens.
@@ -34,45 +37,51 @@ pub(crate) struct Cut {
 
 /// A query that was tokenised and is ready to be joined to documents.
 #[derive(Debug, Clone)]
-pub(crate) struct Query {
-    encoding: Encoding,
-    /// Tokens that an over-long text has at least, beyond those that were looked at.
-    partial: bool,
+pub(crate) struct Query(Encoded);
+
+/// What a tokenizer needs to know of its model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextOptions {
+    /// The most tokens of an input, special tokens included.
+    pub(crate) max_length: usize,
+    pub(crate) truncation: Truncation,
+    /// Texts are lower-cased before the tokenizer sees them.
+    pub(crate) lower_case: bool,
+    /// The id of the padding token: it stands for a text without any token.
+    pub(crate) pad_id: u32,
 }
 
 /// A tokenizer with a model's limits.
 #[derive(Debug)]
 pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
-    max_length: usize,
-    truncation: Truncation,
-    lower_case: bool,
-    specials_of_single: usize,
-    specials_of_pair: usize,
+    options: TextOptions,
+    single: Template,
+    pair: Template,
 }
 
 impl TextEncoder {
     /// Reads `tokenizer.json`. Padding and truncation that the file carries are cleared: both are decided here.
-    pub(crate) fn new(json: &[u8], max_length: usize, truncation: Truncation, lower_case: bool) -> Result<Self> {
+    pub(crate) fn new(json: &[u8], options: TextOptions) -> Result<Self> {
         let mut tokenizer = Tokenizer::from_bytes(json)
             .map_err(|error| Error::model("tokenizer.json cannot be read as a tokenizer").with_source(error))?;
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(None)
             .map_err(|error| Error::model("the tokenizer's truncation cannot be cleared").with_source(error))?;
-        let specials = |is_pair| tokenizer.get_post_processor().map_or(0, |post| post.added_tokens(is_pair));
-        let (specials_of_single, specials_of_pair) = (specials(false), specials(true));
-        if max_length <= specials_of_pair.max(specials_of_single) + 1 {
+        let (single, pair) = (Template::single(&tokenizer)?, Template::pair(&tokenizer)?);
+        let specials = single.specials().max(pair.specials());
+        if options.max_length <= specials + 1 {
             return Err(Error::new(
                 ErrorKind::Options,
                 format!(
-                    "the maximum length is {max_length} tokens, and {} of them are special tokens: no room for text; \
-                     ask for a larger max_length",
-                    specials_of_pair.max(specials_of_single)
+                    "the maximum length is {} tokens, and {specials} of them are special tokens: no room for two texts; \
+                     a larger max_length is needed",
+                    options.max_length
                 ),
             ));
         }
-        Ok(Self { tokenizer, max_length, truncation, lower_case, specials_of_single, specials_of_pair })
+        Ok(Self { tokenizer, options, single, pair })
     }
 
     /// The number of token ids, added tokens included.
@@ -87,54 +96,51 @@ impl TextEncoder {
 
     /// Tokenises a query for [`pair`](Self::pair).
     pub(crate) fn query(&self, text: &str) -> Result<Query> {
-        let (encoding, partial) = self.encode(text)?;
-        Ok(Query { encoding, partial })
+        self.encode(text).map(Query)
     }
 
     /// Joins a query and a document by the tokenizer's own template, cut to the limit.
     pub(crate) fn pair(&self, query: &Query, document: &str) -> Result<(Tokens, Cut)> {
-        let (document, partial) = self.encode(document)?;
-        let room = self.max_length - self.specials_of_pair;
-        let (of_query, of_document) = (query.encoding.len(), document.len());
-        let (keep_query, keep_document) = self.truncation.split(of_query, of_document, room);
-        let mut query_kept = query.encoding.clone();
-        let mut document_kept = document;
-        self.truncation.cut(&mut query_kept, keep_query);
-        self.truncation.cut(&mut document_kept, keep_document);
+        let (Query(query), document) = (query, self.encode(document)?);
+        let room = self.options.max_length - self.pair.specials();
+        let truncation = self.options.truncation;
+        let (keep_query, keep_document) = truncation.split(query.ids.len(), document.ids.len(), room);
+        let tokens =
+            self.pair.frame(truncation.cut(&query.ids, keep_query), truncation.cut(&document.ids, keep_document));
         let cut = Cut {
-            query: of_query - keep_query,
-            document: of_document - keep_document,
-            at_least: query.partial || partial,
+            query: query.dropped(keep_query),
+            document: document.dropped(keep_document),
+            at_least: query.partial || document.partial,
         };
-        if self.tokenizer.get_post_processor().is_none() {
-            // Without a template the second text is told apart by its type alone.
-            document_kept.set_type_ids(vec![1; keep_document]);
-        }
-        let joined = self.finish(query_kept, Some(document_kept))?;
-        Ok((joined, cut))
+        Ok((self.never_empty(tokens), cut))
     }
 
     /// Encodes one text with its special tokens, cut to the limit.
     pub(crate) fn single(&self, text: &str) -> Result<(Tokens, Cut)> {
-        let (mut encoding, partial) = self.encode(text)?;
-        let whole = encoding.len();
-        let keep = whole.min(self.max_length - self.specials_of_single);
-        self.truncation.cut(&mut encoding, keep);
-        let cut = Cut { query: 0, document: whole - keep, at_least: partial };
-        Ok((self.finish(encoding, None)?, cut))
+        let text = self.encode(text)?;
+        let keep = text.ids.len().min(self.options.max_length - self.single.specials());
+        let tokens = self.single.frame(self.options.truncation.cut(&text.ids, keep), &[]);
+        let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
+        Ok((self.never_empty(tokens), cut))
     }
 
-    /// Tokens without special tokens, and whether some of an over-long text was left out.
-    fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
-        excerpt::encode(text, self.max_length, self.truncation.side, |text| {
-            let text = if self.lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-            self.tokenizer.encode_fast(text.as_ref(), false).map_err(refused)
+    /// Tokens without special tokens.
+    fn encode(&self, text: &str) -> Result<Encoded> {
+        let TextOptions { max_length, truncation, lower_case, .. } = self.options;
+        excerpt::encode(text, max_length, truncation.side, |text| {
+            let text = if lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+            let encoding = self.tokenizer.encode_fast(text.as_ref(), false).map_err(refused)?;
+            Ok(encoding.get_ids().to_vec())
         })
     }
 
-    fn finish(&self, first: Encoding, second: Option<Encoding>) -> Result<Tokens> {
-        let encoding = self.tokenizer.post_process(first, second, true).map_err(refused)?;
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() })
+    /// An empty text whose tokenizer adds no special tokens has no token at all, and no graph takes that: it is run
+    /// as one padding token.
+    fn never_empty(&self, tokens: Tokens) -> Tokens {
+        if tokens.ids.is_empty() {
+            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0] };
+        }
+        tokens
     }
 }
 
@@ -149,14 +155,18 @@ mod tests {
 
     fn encoder(max_length: usize, truncation: Truncation) -> TextEncoder {
         let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
-        TextEncoder::new(&std::fs::read(path).unwrap(), max_length, truncation, false).unwrap()
+        TextEncoder::new(&std::fs::read(path).unwrap(), options(max_length, truncation)).unwrap()
+    }
+
+    fn options(max_length: usize, truncation: Truncation) -> TextOptions {
+        TextOptions { max_length, truncation, lower_case: false, pad_id: 0 }
     }
 
     #[test]
     fn a_limit_without_room_for_text_is_refused() {
         let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
         let json = std::fs::read(path).unwrap();
-        let error = TextEncoder::new(&json, 4, Truncation::default(), false).unwrap_err();
+        let error = TextEncoder::new(&json, options(4, Truncation::default())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Options);
         assert!(error.to_string().contains("3 of them are special"), "{error}");
     }
@@ -193,7 +203,7 @@ mod tests {
             }
             let expected: serde_json::Value = serde_json::from_slice(&read(&name, "expected.json")).unwrap();
             let encoder = |limit: usize, truncation: Truncation| {
-                TextEncoder::new(&read(&name, "tokenizer.json"), limit, truncation, false).unwrap()
+                TextEncoder::new(&read(&name, "tokenizer.json"), options(limit, truncation)).unwrap()
             };
             let limit = expected["max_length"].as_u64().unwrap() as usize;
             let array = |key: &str| expected[key].as_array().cloned().unwrap_or_default();
@@ -227,7 +237,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let encoder = |model: &str, limit: usize| {
             let json = std::fs::read(root.join("onnx").join(model).join("tokenizer.json")).unwrap();
-            TextEncoder::new(&json, limit, Truncation::default(), false).unwrap()
+            TextEncoder::new(&json, options(limit, Truncation::default())).unwrap()
         };
         let expected = std::fs::read(root.join("tests/fixtures/bundled/expected.json")).unwrap();
         let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
@@ -247,6 +257,58 @@ mod tests {
         }
     }
 
+    /// The beginning of the text counts, and something is left out: that is never silent.
+    #[test]
+    fn a_text_that_is_not_tokenised_to_its_end_is_reported() {
+        let encoder = encoder(64, Truncation::default());
+        for filler in ["x", " "] {
+            let text = format!("{}the old library", filler.repeat(2 << 20));
+            let (_, cut) = encoder.single(&text).unwrap();
+            assert!(cut.at_least && cut.document > 0, "{cut:?}");
+        }
+        let (_, cut) = encoder.single(&format!("the old library{}", " ".repeat(2 << 20))).unwrap();
+        assert_eq!(cut, Cut::default(), "white space alone is no loss");
+    }
+
+    #[test]
+    fn templates_that_cannot_be_used_are_refused() {
+        let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+        let whole: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let refused = |template: serde_json::Value| {
+            let mut json = whole.clone();
+            json["post_processor"] = template;
+            let json = json.to_string();
+            TextEncoder::new(json.as_bytes(), options(64, Truncation::default())).unwrap_err().to_string()
+        };
+        let sequence = |id: &str| serde_json::json!({"Sequence": {"id": id, "type_id": 0}});
+        let template = |single: &[&str], pair: &[&str]| {
+            let list = |ids: &[&str]| ids.iter().map(|id| sequence(id)).collect::<Vec<_>>();
+            serde_json::json!({
+                "type": "TemplateProcessing", "single": list(single), "pair": list(pair), "special_tokens": {}
+            })
+        };
+        assert!(refused(template(&["A"], &["A"])).contains("a pair of texts"));
+        assert!(refused(template(&["A"], &["B", "A"])).contains("a pair of texts"));
+        assert!(refused(template(&["B"], &["A", "B"])).contains("template"));
+        let undefined = serde_json::json!({"SpecialToken": {"id": "[NONE]", "type_id": 0}});
+        let mut unknown = template(&["A"], &["A", "B"]);
+        unknown["single"].as_array_mut().unwrap().push(undefined);
+        assert!(!refused(unknown).is_empty());
+    }
+
+    #[test]
+    fn a_text_without_tokens_is_one_padding_token() {
+        let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+        let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        json["post_processor"] = serde_json::Value::Null;
+        let options = TextOptions { pad_id: 7, ..options(64, Truncation::default()) };
+        let encoder = TextEncoder::new(json.to_string().as_bytes(), options).unwrap();
+        let (tokens, _) = encoder.pair(&encoder.query("").unwrap(), "").unwrap();
+        assert_eq!(tokens.ids, [7]);
+        let (tokens, _) = encoder.pair(&encoder.query("old").unwrap(), "library").unwrap();
+        assert_eq!((tokens.ids.len(), tokens.type_ids), (2, vec![0, 1]));
+    }
+
     proptest! {
         #[test]
         fn an_input_never_exceeds_the_limit(
@@ -259,7 +321,7 @@ mod tests {
             let (tokens, cut) = encoder.pair(&query, &document).unwrap();
             prop_assert!(tokens.ids.len() <= limit);
             prop_assert_eq!(tokens.ids.len(), tokens.type_ids.len());
-            let whole = query.encoding.len() + encoder.encode(&document).unwrap().0.len() + 3;
+            let whole = query.0.ids.len() + encoder.encode(&document).unwrap().ids.len() + 3;
             prop_assert_eq!(tokens.ids.len() + cut.query + cut.document, whole);
         }
     }

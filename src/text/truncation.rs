@@ -1,14 +1,12 @@
 //! What is cut when a pair has more tokens than the model takes.
 
-use tokenizers::Encoding;
-use tokenizers::TruncationDirection;
-
 /// Which of the two texts gives way, by the names that `transformers` uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum TruncationStrategy {
     /// Only the document is cut: the query stays whole. A query that leaves no room for a single token of the
-    /// document is itself cut, to half of the room, and reported (`transformers` refuses such a pair).
+    /// document is itself cut, to half of the room or what a short document leaves of it, and reported
+    /// (`transformers` refuses such a pair).
     #[default]
     OnlySecond,
     /// The longer of the two is cut until both have the same length, then both.
@@ -55,20 +53,20 @@ impl Truncation {
         }
         match self.strategy {
             TruncationStrategy::OnlySecond => {
-                let kept = if query < room { query } else { room / 2 };
-                (kept, document.min(room - kept))
+                let for_document = if query < room { room - query } else { room - room / 2 };
+                let kept = document.min(for_document);
+                (query.min(room - kept), kept)
             }
             TruncationStrategy::LongestFirst => longest_first(query, document, room),
         }
     }
 
-    /// Keeps `keep` tokens of an encoding.
-    pub(crate) fn cut(&self, encoding: &mut Encoding, keep: usize) {
-        let direction = match self.side {
-            TruncationSide::Right => TruncationDirection::Right,
-            TruncationSide::Left => TruncationDirection::Left,
-        };
-        encoding.truncate(keep, 0, direction);
+    /// The `keep` tokens that stay.
+    pub(crate) fn cut<'a>(&self, ids: &'a [u32], keep: usize) -> &'a [u32] {
+        match self.side {
+            TruncationSide::Right => &ids[..keep],
+            TruncationSide::Left => &ids[ids.len() - keep..],
+        }
     }
 }
 
@@ -96,7 +94,8 @@ mod tests {
         assert_eq!(split(OnlySecond, 10, 90, 61), (10, 51));
         assert_eq!(split(OnlySecond, 60, 90, 61), (60, 1));
         assert_eq!(split(OnlySecond, 61, 90, 61), (30, 31));
-        assert_eq!(split(OnlySecond, 700, 0, 61), (30, 0));
+        assert_eq!(split(OnlySecond, 700, 0, 61), (61, 0));
+        assert_eq!(split(OnlySecond, 700, 5, 61), (56, 5));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The bundled models against stored numbers: those of the shipped files in ONNX Runtime's own Python package, and
 //! those of the originals in torch, from which the shipped precision may differ a little.
 
-use crossrank::{Activation, CrossEncoder, Embedder, Reranker, cosine_similarity};
+use crossrank::{Activation, Embedder, Reranker, cosine_similarity};
 
 use crate::fixtures::{expected, floats};
 

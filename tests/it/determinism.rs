@@ -1,6 +1,6 @@
 //! A pair's score belongs to the pair: the same bits alone, in any company, in any order, with any number of workers.
 
-use crossrank::{CrossEncoder, Embedder, ModelSource, Reranker};
+use crossrank::{Embedder, ModelSource, Reranker};
 
 use crate::fixtures;
 

@@ -1,7 +1,7 @@
 //! What the engines do with texts, options and sources.
 
 use crossrank::{
-    Activation, CrossEncoder, Embedder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation,
+    Activation, Embedder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation,
     TruncationSide,
 };
 

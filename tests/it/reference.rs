@@ -2,7 +2,7 @@
 //!
 //! (That the token ids are equal is tested inside the library, in `src/text`.)
 
-use crossrank::{CrossEncoder, Embedder, Pooling, PoolingMode, Reranker};
+use crossrank::{Embedder, Pooling, PoolingMode, Reranker};
 
 use crate::fixtures::{self, expected, floats};
 

@@ -91,9 +91,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let runtime = load_runtime()?;
     let reranker = arguments.reranker.load(&arguments.engine)?;
     let embedder = arguments.embedder.load(&arguments.engine)?;
-    // So that the times below are those of the scoring alone.
-    reranker.engine.warm_up()?;
-    embedder.engine.warm_up()?;
     let comparison = compare(&reranker.engine, &embedder.engine, &cases, arguments.raw_scores)?;
     let report = Report {
         cases: &cases,
@@ -127,9 +124,11 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
 fn report_problems(report: &Report<'_>) -> bool {
     let mut failed = false;
     for (case, compared) in report.cases.iter().zip(&report.comparison.cases) {
-        for failure in compared.reranker.failures() {
-            message(&format!("error: case `{}`: {}", case.name, failure.chain()));
-            failed = true;
+        for side in Side::BOTH {
+            for failure in side.ranking(compared).failures() {
+                message(&format!("error: case `{}`: {}", case.name, failure.chain()));
+                failed = true;
+            }
         }
         report_truncated(compared.embedding.truncated(), "the bi-encoder", report.embedder.max_length);
         report_truncated(compared.reranker.truncated(), "the cross-encoder", report.reranker.max_length);
