@@ -106,3 +106,41 @@ fn modules_that_cannot_be_run() {
     let missing = embedder(module("sentence_transformers.models.Pooling", "9_Pooling"));
     assert!(missing.contains("9_Pooling/config.json"), "{missing}");
 }
+
+#[test]
+fn an_output_whose_width_depends_on_the_input() {
+    let fixture = Copy::of("bert-embedder").with_graph("per-token.onnx");
+    let embedder = Embedder::from_dir(fixture.path()).unwrap();
+    let error = embedder.embed(&["the old library is by the river"]).unwrap_err();
+    assert_eq!((error.kind(), error.document()), (ErrorKind::Model, Some(0)));
+    assert!(error.chain().contains("its last dimension was"), "{}", error.chain());
+}
+
+#[test]
+fn softmax_over_one_score_says_nothing() {
+    let section = json!({"activation_fn": "torch.nn.modules.activation.Softmax"});
+    refused(&bert().set("config.json", "sentence_transformers", section), &["softmax over one score"]);
+}
+
+#[test]
+fn position_numbers_that_cannot_be() {
+    let xlmr = || Copy::of("xlmr-cross-encoder");
+    refused(&xlmr().set("config.json", "pad_token_id", json!(i64::MAX)), &["pad_token_id"]);
+    refused(&xlmr().set("config.json", "max_position_embeddings", json!(2)), &["leaves 0 positions"]);
+}
+
+#[test]
+fn words_of_a_model_cannot_write_on_the_terminal() {
+    let forged = bert().set("config.json", "architectures", json!(["Bert\nCase: forged\u{1b}[31m"]));
+    let title = Reranker::from_dir(forged.path()).unwrap().info().title();
+    assert!(!title.contains(char::is_control), "{title:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_file() {
+    let fixture = bert().remove("config.json");
+    let made = std::process::Command::new("mkfifo").arg(fixture.path().join("config.json")).status().unwrap();
+    assert!(made.success());
+    refused(&fixture, &["config.json is not a plain file"]);
+}

@@ -1,8 +1,7 @@
 //! What the engines do with texts, options and sources.
 
 use crossrank::{
-    Activation, Embedder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation,
-    TruncationSide,
+    Activation, Embedder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation, TruncationSide,
 };
 
 use crate::fixtures::{self, Copy};
@@ -143,6 +142,63 @@ fn the_label_of_several_can_be_chosen() {
 }
 
 #[test]
+fn the_label_that_means_relevant_is_found_by_its_name() {
+    let labelled = |names: serde_json::Value| {
+        let fixture = Copy::of("bert-two-labels").set("config.json", "id2label", names);
+        Reranker::from_dir(fixture.path()).map(|reranker| reranker.info().score_label.clone())
+    };
+    let label = |names| labelled(names).unwrap().unwrap();
+    assert_eq!(label(serde_json::json!({"0": "entailment", "1": "not_entailment"})), "entailment");
+    assert_eq!(label(serde_json::json!({"0": "irrelevant", "1": "Relevant"})), "Relevant");
+    assert_eq!(label(serde_json::json!({"0": "LABEL_0", "1": "LABEL_1"})), "LABEL_1");
+    let error = labelled(serde_json::json!({"0": "cats", "1": "dogs"})).unwrap_err();
+    assert!(error.to_string().contains("cats, dogs"), "{error}");
+}
+
+/// A worker of the caller's pool that waits for the engine must not take up another job of that pool: here that job
+/// would wait for the lock that the first one holds.
+#[test]
+fn an_engine_behind_a_lock_inside_the_callers_pool() {
+    use rayon::prelude::*;
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let callers = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for threads in [None, Some(2)] {
+            let engine = std::sync::LazyLock::new(|| {
+                let builder = Reranker::builder().model(ModelSource::dir(fixtures::path("bert-cross-encoder")));
+                let reranker = threads.map_or(builder.clone(), |n| builder.threads(n)).build().unwrap();
+                let _ = reranker.rerank("old", &["river"; 20]).unwrap();
+                reranker
+            });
+            callers.install(|| {
+                (0..60).into_par_iter().for_each(|_| {
+                    assert_eq!(engine.rerank("old", &["river", "library", "bridge"]).unwrap().len(), 3);
+                })
+            });
+        }
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(std::time::Duration::from_secs(120)).expect("a deadlock");
+}
+
+#[test]
+fn a_long_query_with_long_documents() {
+    let long = "the old library is by the river ".repeat(2000);
+    let ranking = bert().rerank(&long, &vec![long.as_str(); 20]).unwrap();
+    assert_eq!((ranking.len(), ranking.truncated().len()), (20, 20));
+    assert!(ranking.truncated().iter().all(|cut| cut.dropped_query_tokens > 10_000 && cut.dropped_tokens > 10_000));
+}
+
+#[test]
+fn the_declared_side_is_cut() {
+    let fixture = Copy::of("bert-cross-encoder").set("tokenizer_config.json", "truncation_side", "left".into());
+    let left = Reranker::from_dir(fixture.path()).unwrap();
+    let (head, tail) = ("library ".repeat(100), "river ".repeat(100));
+    let scores = left.score("bridge", &[format!("{head}{tail}"), tail]).unwrap().scores;
+    assert_eq!(scores[0].as_ref().unwrap(), scores[1].as_ref().unwrap());
+}
+
+#[test]
 fn impossible_options_are_refused() {
     let source = ModelSource::dir(fixtures::path("bert-cross-encoder"));
     let builder = || Reranker::builder().model(source.clone());
@@ -194,7 +250,8 @@ fn documents_of_five_megabytes() {
     let cjk = "漢字".repeat(850_000);
     let ranking = bert().rerank("river", &[words.as_str(), &one_word, &cjk, "short"]).unwrap();
     assert_eq!(ranking.len(), 4);
-    assert!(ranking.truncated().iter().any(|cut| cut.index == 0 && cut.at_least));
+    let cut: Vec<usize> = ranking.truncated().iter().filter(|cut| cut.at_least).map(|cut| cut.index).collect();
+    assert_eq!(cut, [0, 1, 2], "what was left out is never silent");
 }
 
 #[test]
