@@ -10,12 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loading::{LoadOptions, Loaded};
 use crate::model::pooling::Prompts;
 use crate::model::{ModelInfo, ModelSource, Pooling, Task};
+use crate::pipeline;
 use crate::ranking::TruncatedDocument;
 use crate::scoring::BiEncoder;
 use crate::text::{Truncation, TruncationSide};
-
-/// Texts whose tokens are in memory at the same time.
-const CHUNK: usize = 2048;
 
 /// A bi-encoder: reads each text alone and gives its embedding.
 ///
@@ -98,25 +96,23 @@ impl Embedder {
 
     fn embed_prompted<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: &str) -> Result<Embeddings> {
         let Loaded { encoder, engine, .. } = &self.loaded;
-        let mut rows = Vec::with_capacity(texts.len());
+        let processed = pipeline::process(
+            engine,
+            texts,
+            |text| match prompt {
+                "" => encoder.single(text),
+                prompt => encoder.single(&format!("{prompt}{text}")),
+            },
+            |output| self.embedding(output),
+        );
+        let mut embeddings = Embeddings::default();
         let mut truncated = Vec::new();
-        for (chunk, start) in texts.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            let encoded = engine.map(chunk, |text| match prompt {
-                "" => encoder.single(text.as_ref()),
-                prompt => encoder.single(&format!("{prompt}{}", text.as_ref())),
-            });
-            let mut inputs = Vec::with_capacity(chunk.len());
-            for (encoded, index) in encoded.into_iter().zip(start..) {
-                let (tokens, cut) = encoded.map_err(|error| name_text(error, index))?;
-                truncated.extend(TruncatedDocument::of(cut, index));
-                inputs.push(tokens);
-            }
-            let outputs = engine.run(&inputs, |output| self.embedding(output));
-            for (output, index) in outputs.into_iter().zip(start..) {
-                rows.push(finite(output.map_err(|error| name_text(error, index))?, index)?);
-            }
+        for (outcome, index) in processed.iter().zip(0..) {
+            let (embedding, cut) = outcome.as_ref().map_err(|error| name_text(error.clone(), index))?;
+            truncated.extend(TruncatedDocument::of(*cut, index));
+            embeddings.push(finite(embedding, index)?)?;
         }
-        Ok(Embeddings::from_rows(rows)?.with_truncated(truncated))
+        Ok(embeddings.with_truncated(truncated))
     }
 
     /// The embedding from the graph's output for one text.
@@ -251,7 +247,7 @@ fn name_text(error: Error, index: usize) -> Error {
         .with_source(error)
 }
 
-fn finite(row: Vec<f32>, index: usize) -> Result<Vec<f32>> {
+fn finite(row: &[f32], index: usize) -> Result<&[f32]> {
     if row.iter().all(|value| value.is_finite()) {
         return Ok(row);
     }

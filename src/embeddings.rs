@@ -22,22 +22,27 @@ impl Embeddings {
     /// ```
     pub fn from_rows(rows: impl IntoIterator<Item = Vec<f32>>) -> Result<Self> {
         let mut embeddings = Self::default();
-        for (index, row) in rows.into_iter().enumerate() {
-            if index == 0 {
-                embeddings.dimensions = row.len();
-            }
-            if row.is_empty() || row.len() != embeddings.dimensions {
-                let message = format!(
-                    "embedding {index} has {} dimensions, and the first has {}: all must have the same number, and one \
-                     at least",
-                    row.len(),
-                    embeddings.dimensions
-                );
-                return Err(Error::new(ErrorKind::Options, message));
-            }
-            embeddings.values.extend(row);
+        for row in rows {
+            embeddings.push(&row)?;
         }
         Ok(embeddings)
+    }
+
+    pub(crate) fn push(&mut self, row: &[f32]) -> Result<()> {
+        if self.values.is_empty() {
+            self.dimensions = row.len();
+        }
+        if row.is_empty() || row.len() != self.dimensions {
+            let message = format!(
+                "embedding {} has {} dimensions, and the first has {}: all must have the same number, and one at least",
+                self.len(),
+                row.len(),
+                self.dimensions
+            );
+            return Err(Error::new(ErrorKind::Options, message));
+        }
+        self.values.extend_from_slice(row);
+        Ok(())
     }
 
     /// The same embeddings with a report of the texts that were cut.

@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What the operations of this library return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,13 +37,15 @@ pub enum ErrorKind {
 /// assert_eq!(error.kind(), ErrorKind::Model);
 /// assert!(error.to_string().contains("no/such/folder"));
 /// ```
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     document: Option<usize>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -58,7 +61,7 @@ impl Error {
     /// The same error with the error that lies beneath it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 

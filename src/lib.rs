@@ -56,6 +56,7 @@ mod engine;
 mod error;
 mod loading;
 mod model;
+mod pipeline;
 mod ranking;
 mod reranker;
 pub mod runtime;

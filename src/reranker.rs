@@ -6,12 +6,10 @@ use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
 use crate::model::{ModelInfo, ModelSource, Task};
+use crate::pipeline;
 use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
 use crate::scoring::{CrossEncoder, PairScore, PairScores};
-use crate::text::{Cut, Tokens, Truncation};
-
-/// Documents whose tokens are in memory at the same time: what keeps memory flat however many documents there are.
-const CHUNK: usize = 2048;
+use crate::text::Truncation;
 
 /// A cross-encoder: reads a query and a document together and scores the document's relevance.
 ///
@@ -103,48 +101,27 @@ impl Reranker {
 
     /// Scores each document, in the order of the documents: what sentence-transformers calls `predict`.
     ///
-    /// A document that cannot be scored has an `Err` in its place.
+    /// A document that cannot be scored has an `Err` in its place. Equal documents are run once.
     pub fn score<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<PairScores> {
         let Loaded { encoder, engine, .. } = &self.loaded;
         let query = encoder.query(query)?;
-        let mut all = PairScores { scores: Vec::with_capacity(documents.len()), truncated: Vec::new() };
-        for (chunk, start) in documents.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            let encoded = engine.map(chunk, |document| encoder.pair(&query, document.as_ref()));
-            let (inputs, positions) = self.collect_inputs(encoded, start, &mut all);
-            let logits = engine.run(&inputs, |output| Ok(output.values.to_vec()));
-            for (position, logits) in positions.into_iter().zip(logits) {
-                all.scores[position] = logits
-                    .map_err(|error| name_document(error, position))
-                    .and_then(|logits| self.pair_score(&logits, position));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Sorts out what could be tokenised: the inputs of the model and the documents they belong to. Cuts are
-    /// recorded, and every document gets a place in the scores.
-    fn collect_inputs(
-        &self,
-        encoded: Vec<Result<(Tokens, Cut)>>,
-        start: usize,
-        all: &mut PairScores,
-    ) -> (Vec<Tokens>, Vec<usize>) {
-        let mut inputs = Vec::with_capacity(encoded.len());
-        let mut positions = Vec::with_capacity(encoded.len());
-        for (encoded, index) in encoded.into_iter().zip(start..) {
-            let place = match encoded {
-                Ok((tokens, cut)) => {
-                    all.truncated.extend(TruncatedDocument::of(cut, index));
-                    inputs.push(tokens);
-                    positions.push(index);
-                    // Overwritten once the model has run.
-                    Ok(PairScore::new(0.0, 0.0))
+        let processed = pipeline::process(
+            engine,
+            documents,
+            |document| encoder.pair(&query, document),
+            |output| Ok(output.values.to_vec()),
+        );
+        let mut scores = PairScores::new(Vec::with_capacity(documents.len()));
+        for (outcome, index) in processed.iter().zip(0..) {
+            scores.scores.push(match outcome {
+                Ok((logits, cut)) => {
+                    scores.truncated.extend(TruncatedDocument::of(*cut, index));
+                    self.pair_score(logits, index)
                 }
-                Err(error) => Err(name_document(error, index)),
-            };
-            all.scores.push(place);
+                Err(error) => Err(name_document(error.clone(), index)),
+            });
         }
-        (inputs, positions)
+        Ok(scores)
     }
 
     fn pair_score(&self, logits: &[f32], index: usize) -> Result<PairScore> {
