@@ -60,6 +60,7 @@ impl Loaded {
             files.name(),
             EngineOptions {
                 threads: options.threads,
+                batches: facts.inputs_are_independent(),
                 first_position: config.first_position()?,
                 output: match task {
                     Task::CrossEncoder => OutputKind::Logits,

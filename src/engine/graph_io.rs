@@ -85,57 +85,62 @@ impl GraphIo {
         self.width = width;
     }
 
-    /// Runs one input as a batch of one.
-    pub(super) fn run<T>(
+    /// Runs a batch of inputs of one length, and hands each input's output to `each`, in their order.
+    pub(super) fn run(
         &self,
         session: &SharedSession,
-        tokens: &Tokens,
-        reduce: &impl Fn(Output<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let length = tokens.ids.len();
+        batch: &[&Tokens],
+        mut each: impl FnMut(usize, Output<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let length = batch.first().map_or(0, |tokens| tokens.ids.len());
         let refused = |error: ort::Error| {
             Error::new(ErrorKind::Inference, format!("ONNX Runtime failed on an input of {length} tokens"))
                 .with_source(error)
         };
-        let inputs = self.inputs.iter().map(|input| self.tensor(input, tokens));
+        let inputs = self.inputs.iter().map(|input| self.tensor(input, batch, length));
         let inputs = inputs.collect::<ort::Result<Vec<DynValue>>>().map_err(refused)?;
         let value = session.run(&self.names, &inputs).map_err(refused)?;
         let mut converted = Vec::new();
         let (shape, values) = floats(&value, &mut converted).map_err(refused)?;
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
         let fits = shape.len() == self.rank
-            && shape[0] == 1
+            && shape[0] == batch.len()
             && (shape.len() == 2 || shape[1] == length)
             && self.width.is_none_or(|width| shape.last() == Some(&width))
             && !values.is_empty();
         if !fits {
             return Err(Error::model(format!(
-                "the output `{}` has the shape {shape:?} for one input of {length} tokens, which is not what a model \
-                 of this kind gives{}",
+                "the output `{}` has the shape {shape:?} for {} of {length} tokens, which is not what a model of this \
+                 kind gives{}",
                 self.output,
+                if batch.len() == 1 { "one input".to_owned() } else { format!("{} inputs", batch.len()) },
                 self.width
                     .map_or(String::new(), |width| format!(" (its last dimension was {width} when it was loaded)"))
             )));
         }
-        reduce(Output { shape: &shape[1..], values })
+        let outputs = values.chunks_exact(values.len() / batch.len()).enumerate();
+        outputs.into_iter().try_for_each(|(index, values)| each(index, Output { shape: &shape[1..], values }))
     }
 
-    fn tensor(&self, input: &Input, tokens: &Tokens) -> ort::Result<DynValue> {
-        let length = tokens.ids.len();
+    fn tensor(&self, input: &Input, batch: &[&Tokens], length: usize) -> ort::Result<DynValue> {
         // Both are far below 2⁶³: `first_position` is bounded, and a length is that of a list in memory.
         let first = self.first_position as i64;
-        let values: Vec<i64> = match input.feed {
-            Feed::Ids => tokens.ids.iter().map(|id| i64::from(*id)).collect(),
-            Feed::TypeIds => tokens.type_ids.iter().map(|id| i64::from(*id)).collect(),
-            Feed::Mask => vec![1; length],
-            Feed::Positions => (first..first + length as i64).collect(),
-        };
+        let mut values: Vec<i64> = Vec::with_capacity(batch.len() * length);
+        for tokens in batch {
+            match input.feed {
+                Feed::Ids => values.extend(tokens.ids.iter().map(|id| i64::from(*id))),
+                Feed::TypeIds => values.extend(tokens.type_ids.iter().map(|id| i64::from(*id))),
+                Feed::Mask => values.extend(tokens.ids.iter().map(|_| 1)),
+                Feed::Positions => values.extend(first..first + length as i64),
+            }
+        }
+        let shape = [batch.len(), length];
         if input.narrow {
             // Token ids are far below 2³¹: no vocabulary comes near.
             let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
-            Ok(Tensor::from_array(([1, length], values))?.into_dyn())
+            Ok(Tensor::from_array((shape, values))?.into_dyn())
         } else {
-            Ok(Tensor::from_array(([1, length], values))?.into_dyn())
+            Ok(Tensor::from_array((shape, values))?.into_dyn())
         }
     }
 }

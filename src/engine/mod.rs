@@ -1,12 +1,13 @@
 //! Running a model: token ids → what the graph gives for them.
 //!
-//! [`plan`] decides in which order inputs run, [`workers`] are the threads, [`session`] is the one ONNX Runtime session
-//! that they share, and [`graph_io`] knows the graph's inputs and outputs.
+//! [`plan`] decides what runs together and in which order, [`workers`] are the threads, [`session`] is the one ONNX
+//! Runtime session that they share, and [`graph_io`] knows the graph's inputs and outputs.
 //!
-//! A pair's score belongs to the pair: every input is a batch of its own, so that neither its neighbours, nor their
-//! order, nor the number of workers can change a single bit of the result, whatever the graph does with a batch. There
-//! is never any padding. What this costs on short inputs is in `benches/NOTES.md`.
+//! A pair's score belongs to the pair: neither its neighbours, nor their order, nor the number of workers change a bit of
+//! it. Long inputs run alone; short ones run in batches of one length, without padding, and only as long as [`exact`]
+//! finds that this changes nothing.
 
+mod exact;
 mod graph_io;
 mod plan;
 mod session;
@@ -19,6 +20,7 @@ use rayon::prelude::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Weights;
 use crate::text::Tokens;
+use exact::{Exactness, Trust};
 pub(crate) use graph_io::{GraphIo, Output, OutputKind};
 use session::SharedSession;
 use workers::Workers;
@@ -29,6 +31,7 @@ pub(crate) struct Engine {
     session: SharedSession,
     io: GraphIo,
     workers: Workers,
+    exactness: Exactness,
 }
 
 /// What an engine needs to know besides the graph.
@@ -36,6 +39,8 @@ pub(crate) struct Engine {
 pub(crate) struct EngineOptions {
     /// The number of workers; by default one for each core that the process may use.
     pub(crate) threads: Option<usize>,
+    /// Whether the graph computes each input of a batch from that input alone, so that batches are worth a try.
+    pub(crate) batches: bool,
     /// The number that the first token's position has (see `Config::first_position`).
     pub(crate) first_position: usize,
     pub(crate) output: OutputKind,
@@ -47,7 +52,7 @@ impl Engine {
         let workers = Workers::new(options.threads)?;
         let session = SharedSession::new(crate::runtime::load()?, weights, name)?;
         let io = GraphIo::read(&session, name, options)?;
-        Ok(Self { session, io, workers })
+        Ok(Self { session, io, workers, exactness: Exactness::new(options.batches) })
     }
 
     /// The graph's inputs and output.
@@ -63,7 +68,7 @@ impl Engine {
     /// Runs one input, and from then on takes only outputs of the same width (the number of labels, or of dimensions).
     /// Returns the output's shape without the batch's dimension.
     pub(crate) fn trial(&mut self, tokens: &Tokens) -> Result<Vec<usize>> {
-        let shape = self.io.run(&self.session, tokens, &|output: Output<'_>| Ok(output.shape.to_vec()))?;
+        let shape = self.alone(tokens, &|output: Output<'_>| Ok(output.shape.to_vec()))?;
         self.io.fix_width(shape.last().copied());
         Ok(shape)
     }
@@ -87,19 +92,20 @@ impl Engine {
         reduce: impl Fn(Output<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
         if let [input] = inputs {
-            return vec![self.io.run(&self.session, input, &reduce)];
+            return vec![self.alone(input, &reduce)];
         }
-        let order = plan::longest_first(inputs);
+        let batches = plan::batches(inputs, self.threads());
         let next = AtomicUsize::new(0);
-        // Each worker takes the next input until there is none: unlike a split of the list, this keeps the order.
+        // Each worker takes the next batch until there is none: unlike a split of the list, this keeps the order.
         let work = |_| {
             let mut mine = Vec::new();
-            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                mine.push((index, self.io.run(&self.session, &inputs[index], &reduce)));
+            while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let members: Vec<&Tokens> = batch.iter().map(|index| &inputs[*index]).collect();
+                mine.extend(batch.iter().copied().zip(self.together(&members, &reduce)));
             }
             mine
         };
-        let workers = self.threads().min(inputs.len());
+        let workers = self.threads().min(batches.len());
         let finished: Vec<Vec<(usize, Result<T>)>> =
             self.workers.run(|| (0..workers).into_par_iter().with_max_len(1).map(work).collect());
         let mut results: Vec<Option<Result<T>>> = inputs.iter().map(|_| None).collect();
@@ -108,5 +114,56 @@ impl Engine {
         }
         let lost = || Err(Error::new(ErrorKind::Inference, "an input was not run"));
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+    }
+
+    /// Runs one input as a batch of one.
+    fn alone<T>(&self, input: &Tokens, reduce: &impl Fn(Output<'_>) -> Result<T>) -> Result<T> {
+        let mut result = None;
+        self.io.run(&self.session, &[input], |_, output| {
+            result = Some(reduce(output));
+            Ok(())
+        })?;
+        result.unwrap_or_else(|| Err(Error::new(ErrorKind::Inference, "ONNX Runtime gave an empty output")))
+    }
+
+    /// Runs inputs of one length in one batch, or one by one where a batch would change their results.
+    fn together<T>(&self, batch: &[&Tokens], reduce: &impl Fn(Output<'_>) -> Result<T>) -> Vec<Result<T>> {
+        if batch.len() > 1 {
+            let shape = (batch.len(), batch[0].ids.len());
+            let trust = self.exactness.of(shape);
+            if trust != Trust::Broken {
+                match self.batch(batch, trust, reduce) {
+                    Ok(Some(results)) => {
+                        self.exactness.learn(shape, true);
+                        return results;
+                    }
+                    Ok(None) => self.exactness.learn(shape, false),
+                    // One input may have spoilt the batch: alone, the others are not lost.
+                    Err(_) => {}
+                }
+            }
+        }
+        batch.iter().map(|input| self.alone(input, reduce)).collect()
+    }
+
+    /// Runs a batch; nothing if an input has other bits in it than alone, which is found out unless the batch's shape is
+    /// known to be exact.
+    fn batch<T>(
+        &self,
+        batch: &[&Tokens],
+        trust: Trust,
+        reduce: &impl Fn(Output<'_>) -> Result<T>,
+    ) -> Result<Option<Vec<Result<T>>>> {
+        let compared = if trust == Trust::Unknown { vec![0, batch.len() - 1] } else { Vec::new() };
+        let alone = |index: &usize| Ok((*index, self.alone(batch[*index], &|output| Ok(exact::bits(output)))?));
+        let alone: Vec<(usize, Vec<u32>)> = compared.iter().map(alone).collect::<Result<_>>()?;
+        let mut results = Vec::with_capacity(batch.len());
+        let mut equal = true;
+        self.io.run(&self.session, batch, |index, output| {
+            equal &= alone.iter().all(|(compared, bits)| *compared != index || *bits == exact::bits(output));
+            results.push(reduce(output));
+            Ok(())
+        })?;
+        Ok(equal.then_some(results))
     }
 }

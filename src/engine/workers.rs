@@ -13,6 +13,9 @@ use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// More would be a typing error: starting a million threads can stop a machine.
+const MOST_THREADS: usize = 1024;
+
 #[derive(Debug)]
 pub(super) enum Workers {
     /// The pool of the process.
@@ -29,6 +32,12 @@ impl Workers {
             Some(0) => Err(Error::new(
                 ErrorKind::Options,
                 "0 threads cannot run a model; ask for 1 or more, or for no number to use every core",
+            )),
+            Some(n) if n > MOST_THREADS => Err(Error::new(
+                ErrorKind::Options,
+                format!(
+                    "{n} threads are asked for; the most is {MOST_THREADS}, and more than there are cores gain nothing"
+                ),
             )),
             Some(n) => Ok(Workers::Own(pool(n)?)),
             None => match SHARED.get() {

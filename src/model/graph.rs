@@ -4,7 +4,7 @@
 //! a reason, than there. Only the few fields that are needed are read, by the field numbers of `onnx.proto3`; the
 //! weights themselves are skipped, so that a file of any size takes a few reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
@@ -21,8 +21,70 @@ pub(crate) struct GraphFacts {
     metadata: BTreeMap<String, String>,
     /// Number of weight elements by `TensorProto.DataType`.
     elements: BTreeMap<i64, u64>,
-    nodes: usize,
+    /// The kinds of operators.
+    operators: BTreeSet<String>,
 }
+
+/// Operators that, in graphs of transformers, compute each input of a batch from that input alone: sums and means go over
+/// a token's numbers or a text's tokens there. What looks at a whole batch, as the operators of dynamic quantisation do, is
+/// not among them.
+const OF_EACH_INPUT: [&str; 55] = [
+    "Add",
+    "And",
+    "Attention",
+    "BiasGelu",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "CumSum",
+    "Div",
+    "Dropout",
+    "EmbedLayerNormalization",
+    "Equal",
+    "Erf",
+    "Expand",
+    "FastGelu",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "Gelu",
+    "Gemm",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "LayerNormalization",
+    "Less",
+    "LessOrEqual",
+    "MatMul",
+    "Max",
+    "Min",
+    "Mul",
+    "MultiHeadAttention",
+    "Neg",
+    "Not",
+    "Or",
+    "Pow",
+    "Range",
+    "ReduceL2",
+    "ReduceMean",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Shape",
+    "SkipLayerNormalization",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
 
 impl GraphFacts {
     /// Reads the file; `name` is for the error message.
@@ -40,10 +102,15 @@ impl GraphFacts {
             ))
             .with_source(error)
         })?;
-        if facts.nodes == 0 {
+        if facts.operators.is_empty() {
             return Err(Error::model(format!("the ONNX file of {name} holds no graph: it is not an ONNX model")));
         }
         Ok(facts)
+    }
+
+    /// Whether the graph has none but operators that compute each input of a batch from that input alone.
+    pub(crate) fn inputs_are_independent(&self) -> bool {
+        self.operators.iter().all(|operator| OF_EACH_INPUT.contains(&operator.as_str()))
     }
 
     /// The precision in a word or two: the file's own statement, else the element type of most weights.
@@ -195,11 +262,26 @@ fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFact
     while let Some(field) = reader.field(end)? {
         if let Value::Bytes { end } = field.value {
             match field.number {
-                1 => facts.nodes += 1,
+                1 => node(reader, end, facts)?,
                 5 => tensor(reader, end, facts)?,
                 _ => {}
             }
             reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
+/// `NodeProto`: op_type = 4.
+fn node<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        match (field.number, field.value) {
+            (4, Value::Bytes { end }) => {
+                let operator = reader.text(end)?;
+                facts.operators.insert(operator);
+            }
+            (_, Value::Bytes { end }) => reader.skip_to(end)?,
+            (_, Value::Number(_)) => {}
         }
     }
     Ok(())
@@ -255,7 +337,9 @@ mod tests {
     fn a_real_export_is_fp32() {
         let facts = model(Cursor::new(fixture("bert-cross-encoder/model.onnx"))).unwrap();
         assert_eq!(facts.precision(), "fp32");
-        assert!(facts.nodes > 10);
+        assert!(facts.inputs_are_independent(), "{:?}", facts.operators);
+        let company = model(Cursor::new(fixture("broken/company.onnx"))).unwrap();
+        assert!(!company.inputs_are_independent(), "{:?}", company.operators);
     }
 
     #[test]

@@ -202,7 +202,9 @@ fn the_declared_side_is_cut() {
 fn impossible_options_are_refused() {
     let source = ModelSource::dir(fixtures::path("bert-cross-encoder"));
     let builder = || Reranker::builder().model(source.clone());
-    assert_eq!(builder().threads(0).build().unwrap_err().kind(), ErrorKind::Options);
+    for threads in [0, 1_000_000] {
+        assert_eq!(builder().threads(threads).build().unwrap_err().kind(), ErrorKind::Options);
+    }
     let error = builder().max_length(65).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Options);
     assert!(error.to_string().contains("65") && error.to_string().contains("64"), "{error}");
