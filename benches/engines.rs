@@ -1,0 +1,97 @@
+//! How long the bundled models take: `cargo bench --bench engines`.
+//!
+//! - `rerank/1 short`: one query and one document of 10 words: the latency of a single pair, tokenising included.
+//! - `rerank/10 mixed`, `100 mixed`, `1000 mixed`: documents of 9 to 350 words, log-normal (mean about 86).
+//! - `rerank/100 short`: documents of 8 to 40 words.
+//! - `rerank/100 duplicates`: one document a hundred times.
+//! - `embed/100 mixed`: the embeddings of the mixed documents.
+//! - `compare/the built-in size`: both engines on five documents.
+//!
+//! All engines use every core. The documents are made of ordinary words by a fixed sequence: the same in every run.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use crossrank::{Case, Embedder, Reranker, compare};
+
+const QUERY: &str = "how does the old library keep its books dry?";
+const WORDS: [&str; 16] = [
+    "library", "the", "of", "river", "books", "and", "keeps", "old", "question", "water", "in", "paper", "answer",
+    "dry", "system", "city",
+];
+
+/// A fixed sequence of numbers (Knuth's linear congruential generator).
+struct Sequence(u64);
+
+impl Sequence {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    /// Between 0 and 1.
+    fn unit(&mut self) -> f64 {
+        self.next() as f64 / f64::from(1u32 << 31)
+    }
+
+    fn text(&mut self, words: usize) -> String {
+        (0..words).map(|_| WORDS[self.next() as usize % WORDS.len()]).collect::<Vec<_>>().join(" ")
+    }
+
+    fn short(&mut self) -> String {
+        let words = 8 + self.next() as usize % 33;
+        self.text(words)
+    }
+
+    /// Log-normal with the sum of twelve uniform numbers for the normal one.
+    fn mixed(&mut self) -> String {
+        let normal = (0..12).map(|_| self.unit()).sum::<f64>() - 6.0;
+        let words = (4.2 + 0.75 * normal).exp().clamp(9.0, 350.0) as usize;
+        self.text(words)
+    }
+}
+
+fn documents(n: usize, make: impl Fn(&mut Sequence) -> String) -> Vec<String> {
+    let mut sequence = Sequence(1);
+    (0..n).map(|_| make(&mut sequence)).collect()
+}
+
+fn engines(criterion: &mut Criterion) {
+    let reranker = Reranker::bundled().expect("the bundled cross-encoder");
+    let embedder = Embedder::bundled().expect("the bundled bi-encoder");
+
+    let mut group = criterion.benchmark_group("rerank");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    let loads = [
+        ("1 short", documents(1, |sequence| sequence.text(10))),
+        ("10 mixed", documents(10, Sequence::mixed)),
+        ("100 mixed", documents(100, Sequence::mixed)),
+        ("1000 mixed", documents(1000, Sequence::mixed)),
+        ("100 short", documents(100, Sequence::short)),
+        ("100 duplicates", vec![documents(1, Sequence::mixed).remove(0); 100]),
+    ];
+    for (name, documents) in &loads {
+        group.throughput(Throughput::Elements(documents.len() as u64));
+        group.bench_function(*name, |bencher| {
+            bencher.iter(|| black_box(reranker.rerank(QUERY, documents).expect("a ranking")));
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("embed");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    let mixed = documents(100, Sequence::mixed);
+    group.throughput(Throughput::Elements(mixed.len() as u64));
+    group.bench_function("100 mixed", |bencher| {
+        bencher.iter(|| black_box(embedder.embed(&mixed).expect("embeddings")));
+    });
+    group.finish();
+
+    let cases = [Case::new("five", QUERY, documents(5, |sequence| sequence.text(10)))];
+    criterion.benchmark_group("compare").sample_size(10).bench_function("the built-in size", |bencher| {
+        bencher.iter(|| black_box(compare(&reranker, &embedder, &cases, false).expect("a comparison")));
+    });
+}
+
+criterion_group!(benches, engines);
+criterion_main!(benches);
