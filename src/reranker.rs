@@ -156,8 +156,8 @@ impl RerankerBuilder {
         self
     }
 
-    /// The number of workers; by default one for each core that the process may use, on rayon's current pool. With a
-    /// number, the engine has a pool of its own.
+    /// The number of workers, 1024 at most; by default one for each core that the process may use, in a pool that all
+    /// engines of the process share. With a number, the engine has a pool of its own. The weights are in memory once.
     pub fn threads(mut self, n: usize) -> Self {
         self.load.threads = Some(n);
         self

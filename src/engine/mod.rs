@@ -137,9 +137,8 @@ impl Engine {
                         self.exactness.learn(shape, true);
                         return results;
                     }
-                    Ok(None) => self.exactness.learn(shape, false),
-                    // One input may have spoilt the batch: alone, the others are not lost.
-                    Err(_) => {}
+                    // A batch that fails may be spoilt by one input: alone, the others are not lost.
+                    Ok(None) | Err(_) => self.exactness.learn(shape, false),
                 }
             }
         }

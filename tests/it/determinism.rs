@@ -45,7 +45,7 @@ fn check(model: &ModelSource) {
         let of_some: Vec<u32> = alone.iter().step_by(3).copied().collect();
         assert_eq!(bits(&reranker, &some), of_some, "in other company, {threads} workers");
     }
-    // Many callers at the same time, on rayon's own pool.
+    // Many callers at the same time, on the pool of the process.
     let shared = Reranker::builder().model(model.clone()).build().unwrap();
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| bits(&shared, &documents))).collect();
