@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The release that `runtime/requirements.txt` pins.
-const VERSION: &str = "1.31.1";
+/// The release that `runtime/requirements.txt` pins; there it says why this one.
+const VERSION: &str = "1.28.0";
 const REQUIREMENTS: &str = "runtime/requirements.txt";
 
 fn main() {
@@ -92,13 +92,13 @@ impl Platform {
         let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
         let (tag, member, file_name) = match (os.as_str(), arch.as_str()) {
             ("linux", "x86_64") => {
-                ("manylinux_2_28_x86_64", "onnxruntime/capi/libonnxruntime.so.1.31.1", "libonnxruntime.so")
+                ("manylinux_2_28_x86_64", "onnxruntime/capi/libonnxruntime.so.1.28.0", "libonnxruntime.so")
             }
             ("linux", "aarch64") => {
-                ("manylinux_2_28_aarch64", "onnxruntime/capi/libonnxruntime.so.1.31.1", "libonnxruntime.so")
+                ("manylinux_2_28_aarch64", "onnxruntime/capi/libonnxruntime.so.1.28.0", "libonnxruntime.so")
             }
             ("macos", "aarch64") => {
-                ("macosx_14_0_arm64", "onnxruntime/capi/libonnxruntime.1.31.1.dylib", "libonnxruntime.dylib")
+                ("macosx_14_0_arm64", "onnxruntime/capi/libonnxruntime.1.28.0.dylib", "libonnxruntime.dylib")
             }
             ("windows", "x86_64") => ("win_amd64", "onnxruntime/capi/onnxruntime.dll", "onnxruntime.dll"),
             _ => {

@@ -35,7 +35,8 @@
 //!   of threads. So has a text's embedding.
 //! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and
 //!   does not panic on user data: an [`Error`] says what is wrong, the limit, the value and what to do.
-//! - No network is used at run time.
+//! - No network is used at run time. (ONNX Runtime from 1.29 on has telemetry of its own: see [`runtime`].)
+//! - Calls block until they are done; in an async program, run them where blocking is allowed.
 //!
 //! # Features
 //!

@@ -87,6 +87,7 @@ fn describe_runtime(report: &mut String, runtime: &runtime::Runtime, problems: &
         Ok(providers) => detail(report, "providers", &providers.join(", ")),
         Err(error) => problems.push(error.chain()),
     }
+    detail(report, "telemetry", if runtime.may_send_telemetry() { "may be sent" } else { "off" });
     detail(report, "oldest usable", &format!("1.{}", runtime::OLDEST_MINOR_VERSION));
 }
 

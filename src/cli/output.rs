@@ -7,7 +7,7 @@ use std::process;
 
 use super::failure::Failure;
 
-/// Where a command's results go: a file, or standard output.
+/// Where a command's results go: a file, or standard output (also for `-`).
 pub(super) struct Output(Target);
 
 enum Target {
@@ -31,7 +31,7 @@ impl Output {
     /// Opens the file now, so that a run does not end with an unwritable path. What it holds stays until the results
     /// are whole.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self(Target::Standard));
         };
         let failed = |error| unwritable(path, &error);

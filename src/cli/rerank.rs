@@ -23,7 +23,7 @@ use crossrank::{RankOptions, Ranking};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The query
-    #[arg(long, short, value_name = "TEXT")]
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     query: String,
     /// The file with the documents; `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]

@@ -1,7 +1,7 @@
 //! A library that the program carries within itself: for a binary that is installed far from where it was built.
 //!
-//! It is unpacked once into the user's cache folder, under a name that holds its version and a hash of its bytes,
-//! and only when no earlier place has a usable library.
+//! It is unpacked once into the user's cache folder, under a name that holds its version and a hash of its bytes, and only
+//! when no earlier place has a usable library. Where there is no such folder it is unpacked for each run.
 
 use std::env;
 use std::fs;
@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// The bytes of an ONNX Runtime shared library inside the program.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +39,39 @@ pub fn carry(library: CarriedLibrary) -> bool {
 /// The carried library as a file, unpacked if it is not yet; `Err` has the path that could not be written, and why.
 pub(super) fn unpacked() -> Option<Result<PathBuf, (PathBuf, String)>> {
     let library = CARRIED.get()?;
-    // Not in the folder for temporary files: there, others could put another library in its place.
-    let Some(cache) = cache_folder() else {
-        let reason = "the program's own library cannot be unpacked: no variable names the user's folder (HOME)";
-        return Some(Err((PathBuf::new(), reason.to_owned())));
-    };
-    Some(unpack(library, &cache.join("crossrank").join("onnxruntime")))
+    let cache = cache_folder().map(|cache| unpack(library, &cache.join("crossrank").join("onnxruntime")));
+    match cache {
+        Some(Ok(path)) => Some(Ok(path)),
+        // No such folder, or one that cannot be written: a service, a read-only container.
+        unusable => Some(unpack_for_now(library).map_err(|(path, reason)| match unusable {
+            Some(Err((cache, why))) => (cache, format!("{why}; {}: {reason}", path.display())),
+            _ => (path, reason),
+        })),
+    }
+}
+
+static TEMPORARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Unpacks the library for this process alone, in a new folder that nobody else can write to.
+fn unpack_for_now(library: &CarriedLibrary) -> Result<PathBuf, (PathBuf, String)> {
+    let nanoseconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+    let folder = env::temp_dir().join(format!("crossrank-{}-{nanoseconds:x}", process::id()));
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // It fails if the folder is there already: one that others made is never used.
+    if let Err(error) = builder.create(&folder) {
+        return Err((folder, format!("no folder can be made there: {error}")));
+    }
+    let _ = TEMPORARY.set(folder.clone());
+    unpack(library, &folder)
+}
+
+/// Removes what [`unpacked`] put into a temporary folder; where a loaded library cannot be removed (Windows), it stays.
+pub(super) fn remove_temporary() {
+    if let Some(folder) = TEMPORARY.get() {
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 /// Whether the file may be the carried library: true if it has its bytes, or if none is carried.
@@ -95,13 +123,13 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The user's cache folder by the platform's custom.
 fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if cfg!(windows) {
         variable("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
         Some(variable("HOME")?.join("Library").join("Caches"))
     } else {
-        variable("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| Some(variable("HOME")?.join(".cache")))
+        variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))
     }
 }
 

@@ -5,6 +5,14 @@
 //! are those of [`Place`]; the first library that loads and is new enough wins. What was passed over on the way is
 //! in [`Runtime::passed_over`].
 //!
+//! # Telemetry
+//!
+//! This library uses no network. ONNX Runtime from 1.29 on keeps a device id and events in the user's cache folder and
+//! sends them to its maker, unless the environment variable `ORT_DISABLE_TELEMETRY` is `1` before it is loaded. The
+//! release that the build fetches is older and does not, and the command line sets the variable. A library cannot set it
+//! soundly for the program that it is part of: if yours loads another ONNX Runtime, set it as its first act.
+//! [`Runtime::may_send_telemetry`] tells.
+//!
 //! ```
 //! let runtime = crossrank::runtime::load()?;
 //! println!("ONNX Runtime {} from {}", runtime.version(), runtime.place());
@@ -113,6 +121,12 @@ impl Runtime {
         &self.passed_over
     }
 
+    /// Whether this release sends telemetry by itself (1.29 or newer) and `ORT_DISABLE_TELEMETRY` is not set.
+    pub fn may_send_telemetry(&self) -> bool {
+        let minor = self.version.split('.').nth(1).and_then(|number| number.parse::<u32>().ok());
+        minor.is_none_or(|minor| minor >= 29) && std::env::var_os("ORT_DISABLE_TELEMETRY").is_none()
+    }
+
     /// The execution providers that this build of ONNX Runtime has, by their own names, such as
     /// `CPUExecutionProvider`.
     pub fn providers(&self) -> Result<Vec<String>> {
@@ -156,8 +170,15 @@ fn start() -> Result<Runtime> {
         Error::new(ErrorKind::Runtime, format!("cannot load ONNX Runtime from {}", found.path.display()))
             .with_source(error)
     })?;
+    // A library in a temporary folder is in memory now.
+    carried::remove_temporary();
     let path = (found.place != Place::System).then_some(found.path);
-    Ok(Runtime { version: found.version, place: found.place, path, passed_over, environment: environment(builder)? })
+    let environment = environment(builder)?;
+    let runtime = Runtime { version: found.version, place: found.place, path, passed_over, environment };
+    if runtime.may_send_telemetry() {
+        tracing::warn!("this ONNX Runtime sends telemetry; set ORT_DISABLE_TELEMETRY=1 before the program starts");
+    }
+    Ok(runtime)
 }
 
 #[cfg(not(feature = "load-dynamic"))]

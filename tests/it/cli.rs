@@ -337,6 +337,29 @@ mod set_up {
         assert!(stderr(&output).contains("ORT_DYLIB_PATH"), "{}", stderr(&output));
     }
 
+    /// Nothing is kept about the user: ONNX Runtime's telemetry would leave a device id in the cache folder.
+    #[test]
+    fn no_telemetry() {
+        let home = tempfile::tempdir().unwrap();
+        let output = crossrank(&["doctor"])
+            .env("HOME", home.path())
+            .env("XDG_CACHE_HOME", home.path().join("cache"))
+            .env("TMPDIR", home.path())
+            .output()
+            .unwrap();
+        assert_code(&output, 0);
+        assert!(stdout(&output).contains("telemetry      off"), "{}", stdout(&output));
+        let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn a_query_may_begin_with_a_dash() {
+        let output = run_with_input(&["rerank", "-q", "-5 degrees", "-o", "-"], b"cold\n");
+        assert_code(&output, 0);
+        assert!(stdout(&output).ends_with("] cold\n"), "{}", stdout(&output));
+    }
+
     #[test]
     fn a_file_is_replaced_only_by_whole_results() {
         let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ const CASES: &[u8] = include_bytes!("../cases.json");
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Your own query
-    #[arg(long, short, value_name = "TEXT", conflicts_with = "cases")]
+    #[arg(long, short, value_name = "TEXT", conflicts_with = "cases", allow_hyphen_values = true)]
     query: Option<String>,
     /// Your own documents
     #[arg(long, short, value_name = "TEXT", num_args = 1.., requires = "query")]
@@ -40,7 +40,8 @@ pub(super) struct Arguments {
     /// Print the cross-encoder's raw logits instead of scores between 0 and 1
     #[arg(long)]
     raw_scores: bool,
-    /// Print the scores that others published for the same documents beside ours, where the cases have them
+    /// Print published scores beside ours, where the cases have them. Those of the built-in cases are of
+    /// text-embedding-3-small (cosine similarity) and bge-reranker-v2-m3 (sigmoid)
     #[arg(long)]
     published: bool,
     /// The form of the results
