@@ -32,7 +32,9 @@
 //! # What can be relied on
 //!
 //! - A pair's score belongs to the pair: it has the same bits alone, in any company, in any order, and with any number
-//!   of threads. So has a text's embedding.
+//!   of threads. So has a text's embedding. (Long inputs run alone. Short ones of one length run together if the graph's
+//!   operators look at each input by itself, and after the first batch of each shape was compared, in its first and last
+//!   input, with the same inputs run alone.)
 //! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and
 //!   does not panic on user data: an [`Error`] says what is wrong, the limit, the value and what to do.
 //! - No network is used at run time. (ONNX Runtime from 1.29 on has telemetry of its own: see [`runtime`].)

@@ -70,9 +70,9 @@ impl Reranker {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if the model gives a document a score that is not a finite number, and
-    /// [`ErrorKind::Inference`](crate::ErrorKind::Inference) if it fails on one; [`Error::document`] is its index. To keep the ranking of the other
-    /// documents, use [`RankOptions::keep_going`].
+    /// [`ErrorKind::NonFinite`](crate::ErrorKind::NonFinite) if the model gives a document a score that is not a finite
+    /// number, and [`ErrorKind::Inference`](crate::ErrorKind::Inference) if it fails on one; [`Error::document`] is its
+    /// index. To keep the ranking of the other documents, use [`RankOptions::keep_going`].
     pub fn rerank<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<Ranking> {
         self.rerank_with(query, documents, &RankOptions::new())
     }

@@ -162,7 +162,8 @@ pub fn load() -> Result<&'static Runtime> {
 
 #[cfg(feature = "load-dynamic")]
 fn start() -> Result<Runtime> {
-    let (found, passed_over) = locate::first_usable(locate::candidates())?;
+    let (found, passed_over) =
+        locate::first_usable(locate::candidates()).inspect_err(|_| carried::remove_temporary())?;
     for library in &passed_over {
         tracing::warn!(path = %library.path.display(), reason = %library.reason, "ONNX Runtime library passed over");
     }
