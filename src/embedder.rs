@@ -6,6 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::embeddings::Embeddings;
 use crate::engine::Output;
+use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::{LoadOptions, Loaded};
 use crate::model::pooling::Prompts;
@@ -167,6 +168,13 @@ impl EmbedderBuilder {
     /// engines of the process share. With a number, the engine has a pool of its own. The weights are in memory once.
     pub fn threads(mut self, n: usize) -> Self {
         self.load.threads = Some(n);
+        self
+    }
+
+    /// In which numbers the model's layers are computed; by default what its file says, else
+    /// [`ComputeType::Float32`].
+    pub fn compute_type(mut self, compute: ComputeType) -> Self {
+        self.load.compute = Some(compute);
         self
     }
 

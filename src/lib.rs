@@ -53,10 +53,13 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod compare;
+mod compute;
 mod embedder;
 mod embeddings;
 mod engine;
 mod error;
+mod graph;
+mod kernels;
 mod loading;
 mod model;
 mod pipeline;
@@ -67,6 +70,7 @@ mod scoring;
 mod text;
 
 pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
+pub use compute::ComputeType;
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use embeddings::{Embeddings, cosine_similarity};
 pub use error::{Error, ErrorKind, Result};

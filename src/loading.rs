@@ -3,6 +3,7 @@
 //! Both engines begin here. The trial run makes sure that a model that cannot work is refused when it is loaded, with
 //! a reason, and not in the middle of someone's documents.
 
+use crate::compute::ComputeType;
 use crate::engine::{Engine, EngineOptions, OutputKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::config::Declared;
@@ -17,6 +18,7 @@ pub(crate) struct LoadOptions {
     pub(crate) source: ModelSource,
     pub(crate) onnx_file: Option<String>,
     pub(crate) threads: Option<usize>,
+    pub(crate) compute: Option<ComputeType>,
     pub(crate) max_length: Option<usize>,
     pub(crate) truncation: Option<Truncation>,
 }
@@ -55,11 +57,17 @@ impl Loaded {
         let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;
         let weights = files.weights()?;
         let facts = GraphFacts::read(&weights, files.name())?;
+        let compute = match (options.compute, facts.compute()) {
+            (Some(compute), _) => compute,
+            (None, Some(stated)) => stated.parse()?,
+            (None, None) => ComputeType::Float32,
+        };
         let mut engine = Engine::new(
             &weights,
             files.name(),
             EngineOptions {
                 threads: options.threads,
+                compute,
                 batches: facts.inputs_are_independent(),
                 first_position: config.first_position()?,
                 output: match task {
@@ -82,6 +90,7 @@ impl Loaded {
             pooling: None,
             normalized: false,
             dimensions: None,
+            compute: engine.runs_as(),
             device: "CPU",
             threads: engine.threads(),
             files: files.into_read(),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::compute::ComputeType;
 use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
@@ -160,6 +161,13 @@ impl RerankerBuilder {
     /// engines of the process share. With a number, the engine has a pool of its own. The weights are in memory once.
     pub fn threads(mut self, n: usize) -> Self {
         self.load.threads = Some(n);
+        self
+    }
+
+    /// In which numbers the model's layers are computed; by default what its file says, else
+    /// [`ComputeType::Float32`].
+    pub fn compute_type(mut self, compute: ComputeType) -> Self {
+        self.load.compute = Some(compute);
         self
     }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::message;
 use super::text::count;
-use crossrank::{Embedder, ModelSource, Reranker, TruncatedDocument, runtime};
+use crossrank::{ComputeType, Embedder, ModelSource, Reranker, TruncatedDocument, runtime};
 
 /// The cross-encoder of a command.
 #[derive(Debug, Args)]
@@ -33,6 +33,11 @@ pub(super) struct EngineOptions {
     /// The number of worker threads [default: every core that this process may use]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<usize>,
+
+    /// The numbers in which the models' layers are computed: onnxruntime, float32, int16 or int8 [default: what the model
+    /// says, else float32]
+    #[arg(long, value_name = "TYPE")]
+    pub(super) compute: Option<ComputeType>,
 }
 
 /// A loaded engine and the time that loading took.
@@ -48,6 +53,9 @@ impl RerankerOptions {
         if let Some(threads) = engine.threads {
             builder = builder.threads(threads);
         }
+        if let Some(compute) = engine.compute {
+            builder = builder.compute_type(compute);
+        }
         let engine = builder.build()?;
         Ok(Timed { engine, load_time: start.elapsed() })
     }
@@ -59,6 +67,9 @@ impl EmbedderOptions {
         let mut builder = Embedder::builder().model(source(&self.embedder));
         if let Some(threads) = engine.threads {
             builder = builder.threads(threads);
+        }
+        if let Some(compute) = engine.compute {
+            builder = builder.compute_type(compute);
         }
         let engine = builder.build()?;
         Ok(Timed { engine, load_time: start.elapsed() })

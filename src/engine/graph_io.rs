@@ -5,6 +5,7 @@ use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 use super::EngineOptions;
 use super::session::{Names, SharedSession};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph;
 use crate::text::Tokens;
 
 /// What the output of the graph must be.
@@ -31,6 +32,8 @@ enum Feed {
     Mask,
     TypeIds,
     Positions,
+    /// How many tokens of each text come before the document: an input of rewritten graphs.
+    QueryTokens,
 }
 
 #[derive(Debug)]
@@ -65,9 +68,9 @@ impl GraphIo {
         Ok(Self { inputs, output, names, rank, width: None, first_position: options.first_position })
     }
 
-    /// The names of the inputs.
+    /// The names of the inputs, without those that rewriting added.
     pub(crate) fn input_names(&self) -> Vec<String> {
-        self.inputs.iter().map(|input| input.name.clone()).collect()
+        self.inputs.iter().filter(|input| input.feed != Feed::QueryTokens).map(|input| input.name.clone()).collect()
     }
 
     /// The name of the output.
@@ -132,7 +135,11 @@ impl GraphIo {
                 Feed::TypeIds => values.extend(tokens.type_ids.iter().map(|id| i64::from(*id))),
                 Feed::Mask => values.extend(tokens.ids.iter().map(|_| 1)),
                 Feed::Positions => values.extend(first..first + length as i64),
+                Feed::QueryTokens => values.push(tokens.of_query as i64),
             }
+        }
+        if input.feed == Feed::QueryTokens {
+            return Ok(Tensor::from_array(([batch.len()], values))?.into_dyn());
         }
         let shape = [batch.len(), length];
         if input.narrow {
@@ -152,6 +159,7 @@ fn input(outlet: &Outlet, model: &str) -> Result<Input> {
         "attention_mask" => Feed::Mask,
         "token_type_ids" => Feed::TypeIds,
         "position_ids" => Feed::Positions,
+        graph::QUERY_TOKENS => Feed::QueryTokens,
         _ => {
             return Err(Error::model(format!(
                 "the graph of {model} wants an input `{name}`, which is not known; input_ids, attention_mask, \

@@ -9,6 +9,7 @@
 
 mod exact;
 mod graph_io;
+mod operators;
 mod plan;
 mod session;
 mod workers;
@@ -18,11 +19,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::compute::ComputeType;
+use crate::graph::{self, Numbers};
+use crate::kernels::Isa;
 use crate::model::Weights;
 use crate::text::Tokens;
 use exact::{Exactness, Trust};
 pub(crate) use graph_io::{GraphIo, Output, OutputKind};
-use session::SharedSession;
+use session::{Graph, SharedSession};
 use workers::Workers;
 
 /// A loaded graph and the workers that run it.
@@ -32,6 +36,7 @@ pub(crate) struct Engine {
     io: GraphIo,
     workers: Workers,
     exactness: Exactness,
+    runs_as: ComputeType,
 }
 
 /// What an engine needs to know besides the graph.
@@ -44,15 +49,53 @@ pub(crate) struct EngineOptions {
     /// The number that the first token's position has (see `Config::first_position`).
     pub(crate) first_position: usize,
     pub(crate) output: OutputKind,
+    pub(crate) compute: ComputeType,
+}
+
+/// In which numbers a graph is packed for this crate's kernels; nothing where ONNX Runtime's are to run, or are faster.
+fn numbers(compute: ComputeType, isa: Isa) -> Option<Numbers> {
+    match compute {
+        ComputeType::OnnxRuntime => None,
+        ComputeType::Float32 => (isa != Isa::Portable).then_some(Numbers::Float32),
+        ComputeType::Int16 => Some(Numbers::Int16),
+        ComputeType::Int8 => Some(Numbers::Int8),
+    }
 }
 
 impl Engine {
     /// Loads the graph; `name` is the model's name in messages.
     pub(crate) fn new(weights: &Weights, name: &str, options: EngineOptions) -> Result<Self> {
         let workers = Workers::new(options.threads)?;
-        let session = SharedSession::new(crate::runtime::load()?, weights, name)?;
+        let compute = options.compute;
+        let isa = Isa::detect();
+        let runtime = crate::runtime::load()?;
+        let rewritten = match numbers(compute, isa) {
+            Some(numbers) => {
+                let file = weights.bytes()?;
+                workers.run(|| graph::rewrite(file, isa, numbers))
+            }
+            None => None,
+        };
+        let on_kernels = rewritten.is_some();
+        if !on_kernels && matches!(compute, ComputeType::Int16 | ComputeType::Int8) {
+            return Err(Error::new(
+                ErrorKind::Options,
+                format!(
+                    "{name} cannot be computed in {compute}: its graph has no products with weights in fp32, fp16, bf16 or \
+                     widened 8 bits in the file itself; choose `onnxruntime`, or an fp32 export"
+                ),
+            ));
+        }
+        let graph = rewritten.map_or(Graph::File(weights), Graph::Rewritten);
+        let session = SharedSession::new(runtime, graph, name)?;
         let io = GraphIo::read(&session, name, options)?;
-        Ok(Self { session, io, workers, exactness: Exactness::new(options.batches) })
+        let runs_as = if on_kernels { compute } else { ComputeType::OnnxRuntime };
+        Ok(Self { session, io, workers, exactness: Exactness::new(options.batches), runs_as })
+    }
+
+    /// In which numbers the layers really run.
+    pub(crate) fn runs_as(&self) -> ComputeType {
+        self.runs_as
     }
 
     /// The graph's inputs and output.

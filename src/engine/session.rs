@@ -22,14 +22,26 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, Outlet};
 
+use super::operators::Operators;
 use crate::error::{Error, Result};
+use crate::graph::Rewritten;
 use crate::model::Weights;
 use crate::runtime::Runtime;
 
 /// A session for many threads.
 #[derive(Debug)]
 pub(super) struct SharedSession {
+    // Dropped first: the session uses the operations until then.
     session: Session,
+    _operators: Option<Operators>,
+}
+
+/// What a session is made of.
+pub(super) enum Graph<'a> {
+    /// The file as it is.
+    File(&'a Weights),
+    /// A graph with operations of this crate.
+    Rewritten(Rewritten),
 }
 
 /// The names of the tensors of a run, in the form that the C API takes.
@@ -51,8 +63,8 @@ impl Names {
 
 impl SharedSession {
     /// Loads the graph; `name` is the model's name in messages.
-    pub(super) fn new(runtime: &Runtime, weights: &Weights, name: &str) -> Result<Self> {
-        let load = || -> ort::Result<Session> {
+    pub(super) fn new(runtime: &Runtime, graph: Graph<'_>, name: &str) -> Result<Self> {
+        let load = || -> ort::Result<Self> {
             let mut builder = Session::builder(runtime.environment())?
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 // Many inputs on as many single-threaded workers are faster than one input on all cores.
@@ -60,18 +72,23 @@ impl SharedSession {
                 .with_inter_threads(1)?
                 // The plan of memory for one length is of no use for the next: it only makes the process grow.
                 .with_memory_pattern(false)?;
-            match weights {
-                Weights::File(path) => builder.commit_from_file(path),
+            let (session, operators) = match graph {
+                Graph::File(Weights::File(path)) => (builder.commit_from_file(path)?, None),
                 #[cfg(feature = "bundled-models")]
-                Weights::Static(bytes) => builder.commit_from_memory(bytes),
-                Weights::Shared(bytes) => builder.commit_from_memory(bytes),
-            }
+                Graph::File(Weights::Static(bytes)) => (builder.commit_from_memory(bytes)?, None),
+                Graph::File(Weights::Shared(bytes)) => (builder.commit_from_memory(bytes)?, None),
+                Graph::Rewritten(Rewritten { model, layers, norms }) => {
+                    let operators = Operators::new(layers, norms)?;
+                    operators.register(&builder)?;
+                    (builder.commit_from_memory(&model)?, Some(operators))
+                }
+            };
+            Ok(Self { session, _operators: operators })
         };
-        let session = load().map_err(|error| {
+        load().map_err(|error| {
             Error::model(format!("ONNX Runtime {} cannot load the model of {name}", runtime.version()))
                 .with_source(error)
-        })?;
-        Ok(Self { session })
+        })
     }
 
     pub(super) fn inputs(&self) -> &[Outlet] {
@@ -120,7 +137,8 @@ mod tests {
     #[test]
     fn concurrent_runs_do_not_touch_each_other() {
         let path = format!("{}/tests/fixtures/bert-cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
-        let session = SharedSession::new(crate::runtime::load().unwrap(), &Weights::File(path.into()), "test").unwrap();
+        let session = SharedSession::new(crate::runtime::load().unwrap(), Graph::File(&Weights::File(path.into())), "test");
+        let session = session.unwrap();
         let names = Names::new(session.inputs().iter().map(|input| input.name()), "logits").unwrap();
         let run = |seed: usize| -> u32 {
             let length = 3 + seed % 60;

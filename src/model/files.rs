@@ -142,13 +142,21 @@ impl Files {
 }
 
 impl Weights {
+    /// The bytes of the file.
+    pub(crate) fn bytes(&self) -> Result<bytes::Bytes> {
+        Ok(match self {
+            Weights::File(path) => fs::read(path).map_err(|error| cannot_read(path, error))?.into(),
+            #[cfg(feature = "bundled-models")]
+            Weights::Static(bytes) => bytes::Bytes::from_static(bytes),
+            Weights::Shared(bytes) => bytes::Bytes::from_owner(bytes.clone()),
+        })
+    }
+
     /// The size in bytes, without external data.
     fn size(&self) -> Result<u64> {
         match self {
             Weights::File(path) => {
-                let meta = fs::metadata(path).map_err(|error| {
-                    Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error)
-                })?;
+                let meta = fs::metadata(path).map_err(|error| cannot_read(path, error))?;
                 Ok(meta.len())
             }
             #[cfg(feature = "bundled-models")]
@@ -176,9 +184,12 @@ fn find(files: &'static [super::bundled::BundledFile], name: &str) -> Option<&'s
     files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
 }
 
+fn cannot_read(path: &Path, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error)
+}
+
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
-    let failed =
-        |error: io::Error| Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error);
+    let failed = |error: io::Error| cannot_read(path, error);
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -113,6 +113,11 @@ impl GraphFacts {
         self.operators.iter().all(|operator| OF_EACH_INPUT.contains(&operator.as_str()))
     }
 
+    /// The compute type that the file asks for.
+    pub(crate) fn compute(&self) -> Option<&str> {
+        self.metadata.get("crossrank.compute").map(String::as_str)
+    }
+
     /// The precision in a word or two: the file's own statement, else the element type of most weights.
     pub(crate) fn precision(&self) -> String {
         if let Some(stated) = self.metadata.get("crossrank.precision") {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::compute::ComputeType;
 use crate::ranking::Activation;
 
 /// A file that was read for a model.
@@ -60,6 +61,8 @@ pub struct ModelInfo {
     pub architecture: Option<String>,
     /// The precision of the weights: what the file says of itself (`int8-weights`), else what its tensors are.
     pub precision: String,
+    /// In which numbers the layers are computed.
+    pub compute: ComputeType,
     /// The most tokens that one input may have, special tokens included.
     pub max_length: usize,
     /// Where that limit comes from.

@@ -22,6 +22,8 @@ pub use truncation::{Truncation, TruncationSide, TruncationStrategy};
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
     pub(crate) type_ids: Vec<u32>,
+    /// How many of them come before the document: the query with the special tokens around it. 0 for a single text.
+    pub(crate) of_query: usize,
 }
 
 /// What was cut off an input.
@@ -138,7 +140,7 @@ impl TextEncoder {
     /// as one padding token.
     fn never_empty(&self, tokens: Tokens) -> Tokens {
         if tokens.ids.is_empty() {
-            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0] };
+            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], of_query: 0 };
         }
         tokens
     }

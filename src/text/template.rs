@@ -23,6 +23,7 @@ pub(super) struct Template {
     after: Tokens,
     type_of_first: u32,
     type_of_second: u32,
+    is_pair: bool,
 }
 
 impl Template {
@@ -56,6 +57,7 @@ impl Template {
             after: framed.part(second + 1, framed.ids.len()),
             type_of_first: framed.type_ids[first],
             type_of_second: framed.type_ids[second],
+            is_pair,
         })
     }
 
@@ -67,10 +69,14 @@ impl Template {
     /// Frames a text, or a pair.
     pub(super) fn frame(&self, first: &[u32], second: &[u32]) -> Tokens {
         let length = self.specials() + first.len() + second.len();
-        let mut tokens = Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length) };
+        let mut tokens =
+            Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length), of_query: 0 };
         tokens.extend(&self.before.ids, self.before.type_ids.iter().copied());
         tokens.extend(first, first.iter().map(|_| self.type_of_first));
         tokens.extend(&self.between.ids, self.between.type_ids.iter().copied());
+        if self.is_pair {
+            tokens.of_query = tokens.ids.len();
+        }
         tokens.extend(second, second.iter().map(|_| self.type_of_second));
         tokens.extend(&self.after.ids, self.after.type_ids.iter().copied());
         tokens
@@ -79,7 +85,7 @@ impl Template {
 
 impl Tokens {
     fn part(&self, from: usize, to: usize) -> Tokens {
-        Tokens { ids: self.ids[from..to].to_vec(), type_ids: self.type_ids[from..to].to_vec() }
+        Tokens { ids: self.ids[from..to].to_vec(), type_ids: self.type_ids[from..to].to_vec(), of_query: 0 }
     }
 
     fn extend(&mut self, ids: &[u32], type_ids: impl Iterator<Item = u32>) {
@@ -108,7 +114,11 @@ fn ask(tokenizer: &Tokenizer, first: Encoding, second: Option<Encoding>) -> Resu
     // The crate `tokenizers` panics on templates that name tokens they do not define.
     let asked = panic::catch_unwind(AssertUnwindSafe(|| tokenizer.post_process(first, second, true)));
     match asked {
-        Ok(Ok(encoding)) => Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec() }),
+        Ok(Ok(encoding)) => Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            of_query: 0,
+        }),
         Ok(Err(error)) => Err(Error::model(broken).with_source(error)),
         Err(_) => Err(Error::model(format!("{broken}: it names something that it does not define"))),
     }

@@ -1,0 +1,60 @@
+//! In which numbers a model's layers are computed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind};
+
+/// In which numbers the products of a model's layers are computed.
+///
+/// It is chosen when a model is loaded and holds for any file that has its weights in fp32, fp16, bf16, or 8 bits that the
+/// graph widens; nothing has to be exported again. Attention, normalisation, activations and the head stay in fp32. Each
+/// choice keeps what this crate promises: a pair's score does not depend on its company.
+///
+/// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata), else
+/// [`Float32`](Self::Float32).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ComputeType {
+    /// The graph as it is, on ONNX Runtime's kernels alone.
+    OnnxRuntime,
+    /// fp32, on this crate's kernels where the processor has AVX2 or AVX-512; else as [`OnnxRuntime`](Self::OnnxRuntime).
+    Float32,
+    /// 16-bit integers: activations of 15 bits with a scale for each token, weights of 11 bits with a scale for each 128
+    /// inputs of a column. Scores are hardly to be told from those of fp32.
+    Int16,
+    /// 8-bit integers for the tokens of documents and 16-bit ones for those of the query and the special tokens around it,
+    /// on which a cross-encoder's score depends most.
+    Int8,
+}
+
+impl ComputeType {
+    /// Its name: `onnxruntime`, `float32`, `int16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ComputeType::OnnxRuntime => "onnxruntime",
+            ComputeType::Float32 => "float32",
+            ComputeType::Int16 => "int16",
+            ComputeType::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for ComputeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ComputeType {
+    type Err = Error;
+
+    /// Reads a [`name`](Self::name).
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let all = [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
+        all.into_iter().find(|compute| compute.name() == name).ok_or_else(|| {
+            let names = all.map(ComputeType::name).join(", ");
+            Error::new(ErrorKind::Options, format!("`{name}` is no compute type; there are {names}"))
+        })
+    }
+}

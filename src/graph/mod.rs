@@ -1,0 +1,141 @@
+//! Rewriting a graph so that its expensive parts run on this crate's kernels.
+//!
+//! The file is read, patterns that transformers consist of are replaced by operations of the domain `crossrank`, and the
+//! result is written for ONNX Runtime, which runs everything else. What does not look as expected is left as it is: a graph
+//! that is not understood runs on ONNX Runtime alone.
+
+mod attention;
+mod first_token;
+mod linear;
+mod norm;
+mod onnx;
+mod view;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use crate::kernels::{Arithmetic, Isa, LayerNorm, Linear};
+use onnx::{NodeProto, OperatorSetIdProto, ValueInfoProto};
+use view::View;
+
+/// The domain of the operations.
+pub(crate) const DOMAIN: &str = "crossrank";
+/// `y = x · W + b`, with GELU where the layer has it; `index` is its place in [`Rewritten::layers`]. Its second input, where
+/// it has one, is [`QUERY_TOKENS`].
+pub(crate) const LINEAR: &str = "Linear";
+/// Attention over Q, K, V and perhaps a mask; `heads`, `head_size` and `scale`.
+pub(crate) const ATTENTION: &str = "Attention";
+/// Layer normalisation, of the sum of two inputs where it has two; `index` is its place in [`Rewritten::norms`].
+pub(crate) const NORM: &str = "LayerNorm";
+/// An input that the rewritten graph has beside those of the file: for each text of a batch, how many of its tokens come
+/// first and are computed more precisely than the others.
+pub(crate) const QUERY_TOKENS: &str = "crossrank.query_tokens";
+/// The attribute of a `Linear` that sees first tokens alone.
+const FIRST_TOKEN: &str = "first_token";
+
+/// A rewritten graph.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    /// The ONNX file.
+    pub(crate) model: Vec<u8>,
+    /// The packed layers that its nodes name.
+    pub(crate) layers: Vec<Layer>,
+    /// The normalisations that its nodes name.
+    pub(crate) norms: Vec<LayerNorm>,
+}
+
+/// A layer, once or twice.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// For all tokens, or for those that `precise` is not for.
+    pub(crate) coarse: Linear,
+    /// For the tokens of the query, where they are computed in other numbers.
+    pub(crate) precise: Option<Linear>,
+}
+
+/// Rewrites an ONNX file; nothing if there is nothing in it to rewrite.
+pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritten> {
+    let mut model = onnx::read(file).ok()?;
+    if !model.functions.is_empty() {
+        return None;
+    }
+    let mut view = View::new(model.graph.take()?)?;
+    let layers = linear::rewrite(&mut view);
+    if layers.is_empty() {
+        return None;
+    }
+    attention::rewrite(&mut view);
+    let norms = norm::rewrite(&mut view, isa);
+    first_token::rewrite(&mut view);
+    let layers = layers.par_iter().zip(uses(&view, layers.len())).map(|(layer, uses)| pack(&view, layer, uses, isa, compute));
+    let layers = layers.collect::<Option<_>>()?;
+    if compute == Numbers::Int8 {
+        view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));
+        for node in view.nodes.iter_mut().filter(|node| is_ours(node, LINEAR)) {
+            node.input.push(QUERY_TOKENS.to_owned());
+        }
+    }
+    model.graph = Some(view.finish());
+    model.opset_import.push(OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1 });
+    Some(Rewritten { model: onnx::write(&model), layers, norms })
+}
+
+/// In which numbers layers are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Float32,
+    Int16,
+    /// 8 bits, and 16 for the tokens of the query.
+    Int8,
+}
+
+/// What a layer is run for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Uses {
+    all_tokens: bool,
+    first_token: bool,
+}
+
+/// For each of `count` layers, what the nodes that are left run it for.
+fn uses(view: &View, count: usize) -> Vec<Uses> {
+    let mut uses = vec![Uses::default(); count];
+    for node in view.order().into_iter().map(|index| &view.nodes[index]).filter(|node| is_ours(node, LINEAR)) {
+        let index = node.int("index").and_then(|index| usize::try_from(index).ok());
+        if let Some(uses) = index.and_then(|index| uses.get_mut(index)) {
+            match node.int(FIRST_TOKEN) {
+                Some(_) => uses.first_token = true,
+                None => uses.all_tokens = true,
+            }
+        }
+    }
+    uses
+}
+
+fn pack(view: &View, layer: &linear::Layer, uses: Uses, isa: Isa, numbers: Numbers) -> Option<Layer> {
+    let weights = view.constant(&layer.weights)?.values;
+    let linear = |arithmetic| Linear::new(isa, arithmetic, layer.columns, &weights, layer.bias.as_deref(), layer.gelu);
+    Some(match numbers {
+        Numbers::Float32 => Layer { coarse: linear(Arithmetic::Float32), precise: None },
+        Numbers::Int16 => Layer { coarse: linear(Arithmetic::Int16), precise: None },
+        // A first token is one of the query.
+        Numbers::Int8 if !uses.all_tokens => Layer { coarse: linear(Arithmetic::Int16), precise: None },
+        Numbers::Int8 => Layer { coarse: linear(Arithmetic::Int8), precise: Some(linear(Arithmetic::Int16)) },
+    })
+}
+
+/// A node of this crate's domain.
+fn operation(op_type: &str, input: Vec<String>, output: String, attribute: Vec<onnx::AttributeProto>) -> NodeProto {
+    NodeProto {
+        op_type: op_type.to_owned(),
+        domain: DOMAIN.to_owned(),
+        name: format!("{output}.{op_type}"),
+        input,
+        output: vec![output],
+        attribute,
+        ..NodeProto::default()
+    }
+}
+
+fn is_ours(node: &NodeProto, op_type: &str) -> bool {
+    node.domain == DOMAIN && node.op_type == op_type
+}

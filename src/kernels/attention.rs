@@ -1,0 +1,256 @@
+//! Scaled dot-product attention (Vaswani et al. 2017): softmax(scale · Q Kᵀ + mask) · V, for each head.
+//!
+//! Queries, keys and values are read where a projection wrote them, `[batch, tokens, heads · size]`, and the result is
+//! written in the same layout: nothing is transposed in memory but one head's keys at a time, on their way into the
+//! kernel's order. Rows of scores never leave the cache.
+
+use std::cell::RefCell;
+
+use super::activation;
+use super::aligned::Aligned;
+use super::isa::Isa;
+use super::matrix::{Store, Tile, multiply, tiles};
+
+/// Heads, and the numbers of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub(crate) count: usize,
+    pub(crate) size: usize,
+}
+
+impl Heads {
+    /// The numbers of one token.
+    pub(crate) fn width(self) -> usize {
+        self.count * self.size
+    }
+}
+
+/// What is added to the scores before the softmax.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mask<'a> {
+    pub(crate) values: &'a [f32],
+    /// How far it is from one text, head, and query to the next; 0 where one serves for all.
+    pub(crate) strides: [usize; 3],
+}
+
+/// The operands of one call.
+#[derive(Debug)]
+pub(crate) struct Attention<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) heads: Heads,
+    pub(crate) scale: f32,
+    pub(crate) batch: usize,
+    /// Tokens that ask, and tokens that are asked; the former are the first of the latter or all of them.
+    pub(crate) queries: usize,
+    pub(crate) tokens: usize,
+    /// `[batch, queries, width]`.
+    pub(crate) query: &'a [f32],
+    /// `[batch, tokens, width]`.
+    pub(crate) key: &'a [f32],
+    pub(crate) value: &'a [f32],
+    pub(crate) mask: Option<Mask<'a>>,
+}
+
+/// What a thread needs for one head; kept for the next.
+struct Scratch {
+    keys: Aligned,
+    values: Aligned,
+    scores: Aligned,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        keys: Aligned::zeroed(0),
+        values: Aligned::zeroed(0),
+        scores: Aligned::zeroed(0),
+    });
+}
+
+/// More than any kernel computes at once.
+const MOST_ROWS: usize = 16;
+const NO_BIAS: [f32; 64] = [0.0; 64];
+
+impl Attention<'_> {
+    /// Writes `[batch, queries, width]`.
+    pub(crate) fn run(&self, out: &mut [f32]) {
+        let width = self.heads.width();
+        assert!(
+            self.query.len() == self.batch * self.queries * width
+                && self.key.len() == self.batch * self.tokens * width
+                && self.value.len() == self.key.len()
+                && out.len() == self.query.len(),
+            "the operands of attention do not fit each other"
+        );
+        if out.is_empty() {
+            return;
+        }
+        if let Some(mask) = &self.mask {
+            let last = (self.batch - 1) * mask.strides[0]
+                + (self.heads.count - 1) * mask.strides[1]
+                + (self.queries - 1) * mask.strides[2]
+                + self.tokens;
+            assert!(mask.values.len() >= last, "the mask of attention is too small");
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            for text in 0..self.batch {
+                for head in 0..self.heads.count {
+                    self.head(scratch, text, head, &mut out[text * self.queries * width..][..self.queries * width]);
+                }
+            }
+        });
+    }
+
+    /// One head of one text; `out` is the text's `[queries, width]`.
+    fn head(&self, scratch: &mut Scratch, text: usize, head: usize, out: &mut [f32]) {
+        let Heads { size, .. } = self.heads;
+        let (width, panel) = (self.heads.width(), self.isa.panel());
+        let first = text * self.tokens * width + head * size;
+        pack_columns(&mut scratch.keys, panel, self.tokens, size, |token| &self.key[first + token * width..][..size]);
+        pack_rows(&mut scratch.values, panel, self.tokens, size, |token| &self.value[first + token * width..][..size]);
+        let stride = self.tokens.next_multiple_of(panel);
+        scratch.scores.grow(MOST_ROWS * stride * 4);
+        let scales = [self.scale; MOST_ROWS];
+        let query = &self.query[text * self.queries * width + head * size..];
+        for (from, height) in tiles(self.queries, self.isa.rows()) {
+            let tile = Tile {
+                a: query[from * width..].as_ptr().cast(),
+                a_stride: width * 4,
+                b: std::ptr::null(),
+                blocks: 1,
+                groups: size,
+                row_scales: scales.as_ptr(),
+                row_offsets: std::ptr::null(),
+                row_starts: std::ptr::null(),
+                column_scales: std::ptr::null(),
+                column_sums: std::ptr::null(),
+                bias: NO_BIAS.as_ptr(),
+                gelu: false,
+                out: std::ptr::null_mut(),
+                out_stride: stride,
+                columns: panel,
+            };
+            let scores = scratch.scores.as_mut_ptr().cast::<f32>();
+            for index in 0..self.tokens.div_ceil(panel) {
+                // SAFETY: the queries are `height` rows of `size` numbers, the packed keys and the scores have whole
+                // panels, and `isa` was detected.
+                unsafe {
+                    let b = scratch.keys.as_ptr().add(index * panel * size * 4);
+                    multiply(self.isa, Store::F32, height, &Tile { b, out: scores.add(index * panel), ..tile });
+                }
+            }
+            let mut sums = [1f32; MOST_ROWS];
+            for (row, sum) in sums.iter_mut().enumerate().take(height) {
+                let scores = &mut scratch.scores.as_floats()[row * stride..][..self.tokens];
+                if let Some(mask) = &self.mask {
+                    let [of_text, of_head, of_query] = mask.strides;
+                    let mask = &mask.values[text * of_text + head * of_head + (from + row) * of_query..];
+                    for (score, mask) in scores.iter_mut().zip(mask) {
+                        *score += mask;
+                    }
+                }
+                *sum = 1.0 / exponentials(self.isa, scores);
+            }
+            for index in 0..size.div_ceil(panel) {
+                let at = from * width + head * size + index * panel;
+                // SAFETY: the scores are `height` rows of at least `tokens` numbers, the packed values have whole panels,
+                // and `out` has the head's columns in each row.
+                unsafe {
+                    let tile = Tile {
+                        a: scratch.scores.as_ptr(),
+                        a_stride: stride * 4,
+                        b: scratch.values.as_ptr().add(index * panel * self.tokens * 4),
+                        groups: self.tokens,
+                        row_scales: sums.as_ptr(),
+                        out: out[at..].as_mut_ptr(),
+                        out_stride: width,
+                        columns: panel.min(size - index * panel),
+                        ..tile
+                    };
+                    multiply(self.isa, Store::F32, height, &tile);
+                }
+            }
+        }
+    }
+}
+
+/// The rows `of(0..count)` become columns: `panel → number → row`.
+fn pack_columns<'a>(out: &mut Aligned, panel: usize, count: usize, size: usize, of: impl Fn(usize) -> &'a [f32]) {
+    out.grow(count.next_multiple_of(panel) * size * 4);
+    let out = out.as_floats();
+    for first in (0..count).step_by(panel) {
+        let out = &mut out[first * size..][..panel * size];
+        for column in 0..panel {
+            let values = if first + column < count { of(first + column) } else { &[] };
+            for (number, slot) in out[column..].iter_mut().step_by(panel).enumerate() {
+                *slot = values.get(number).copied().unwrap_or(0.0);
+            }
+        }
+    }
+}
+
+/// The rows `of(0..count)` stay rows, cut into panels: `panel → row → number`.
+fn pack_rows<'a>(out: &mut Aligned, panel: usize, count: usize, size: usize, of: impl Fn(usize) -> &'a [f32]) {
+    out.grow(size.next_multiple_of(panel) * count * 4);
+    let out = out.as_floats();
+    for first in (0..size).step_by(panel) {
+        let filled = panel.min(size - first);
+        let out = &mut out[first * count..][..panel * count];
+        for (row, slots) in out.chunks_exact_mut(panel).enumerate() {
+            slots[..filled].copy_from_slice(&of(row)[first..first + filled]);
+            slots[filled..].fill(0.0);
+        }
+    }
+}
+
+/// Replaces scores by e^(score − the largest), and returns their sum: the softmax but for the division.
+fn exponentials(isa: Isa, scores: &mut [f32]) -> f32 {
+    match isa {
+        Isa::Portable => exponentials_generic::<false>(scores),
+        // SAFETY: these instruction sets were detected.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { exponentials_avx2(scores) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { exponentials_avx512(scores) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn exponentials_avx2(scores: &mut [f32]) -> f32 {
+    exponentials_generic::<true>(scores)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn exponentials_avx512(scores: &mut [f32]) -> f32 {
+    exponentials_generic::<true>(scores)
+}
+
+/// The largest score of many at a time, and sums in as many parts: in one, each addition would wait for the last.
+#[inline(always)]
+fn exponentials_generic<const FMA: bool>(scores: &mut [f32]) -> f32 {
+    const LANES: usize = 32;
+    let greater = |a: f32, b: f32| if a > b { a } else { b };
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = scores.as_chunks_mut::<LANES>();
+    for chunk in chunks.iter() {
+        for (largest, score) in largest.iter_mut().zip(chunk) {
+            *largest = greater(*score, *largest);
+        }
+    }
+    let largest = rest.iter().copied().fold(activation::fold(largest, greater), greater);
+    // Where every score is −∞, as behind a mask of a whole row, all count the same.
+    let largest = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
+    let mut sums = [0f32; LANES];
+    for chunk in chunks {
+        for (score, sum) in chunk.iter_mut().zip(&mut sums) {
+            *score = activation::exp::<FMA>(*score - largest);
+            *sum += *score;
+        }
+    }
+    for (score, sum) in rest.iter_mut().zip(&mut sums) {
+        *score = activation::exp::<FMA>(*score - largest);
+        *sum += *score;
+    }
+    activation::fold(sums, |a, b| a + b)
+}

@@ -1,0 +1,77 @@
+//! Which instructions the processor has.
+
+use std::sync::OnceLock;
+
+/// The instruction sets that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// Plain Rust, on any processor.
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 (F, BW, DQ, VL) with its integer dot products (VNNI).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+impl Isa {
+    /// The best one of this processor.
+    pub(crate) fn detect() -> Self {
+        static FOUND: OnceLock<Isa> = OnceLock::new();
+        *FOUND.get_or_init(|| *Self::available().last().unwrap_or(&Isa::Portable))
+    }
+
+    /// All that this processor has, the best one last.
+    pub(super) fn available() -> Vec<Self> {
+        let mut found = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                found.push(Isa::Avx512Vnni);
+            }
+        }
+        found
+    }
+
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => "AVX-512 VNNI",
+        }
+    }
+
+    /// Columns that a kernel computes at once.
+    pub(super) fn panel(self) -> usize {
+        match self {
+            Isa::Portable => 16,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => 32,
+        }
+    }
+
+    /// The most rows that a kernel computes at once: as many as registers hold.
+    pub(super) fn rows(self) -> usize {
+        match self {
+            Isa::Portable => 4,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => 6,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => 12,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Products of rows with a constant matrix: y = GELU(x · W + b).
+
+use std::cell::RefCell;
+
+use super::aligned::Aligned;
+use super::isa::Isa;
+use super::matrix::{Matrix, Store, Tile, multiply, tiles};
+use super::quantize::{self, RowScale};
+
+/// In which numbers products are computed; sums across blocks, biases and everything else stay in fp32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// fp32.
+    Float32,
+    /// Integers of 15 bits for rows and 11 bits for columns: hardly to be told from fp32.
+    Int16,
+    /// Integers of 8 bits for both, those of rows counted from the middle of the row's range.
+    Int8,
+}
+
+/// Inputs of a column that share a scale. The integers of [`Arithmetic::Int16`] are as large as sums over so many allow:
+/// 128 · 16,383 · 1,016 is just below 2³¹. (1,016 is 8 · 127: weights that were stored in 8 bits stay what they are.)
+const BLOCK: usize = 128;
+
+impl Arithmetic {
+    /// The largest integer of a row, and of a column.
+    fn limits(self) -> (f32, f32) {
+        match self {
+            Arithmetic::Float32 => (f32::INFINITY, f32::INFINITY),
+            Arithmetic::Int16 => (16_383.0, 1_016.0),
+            Arithmetic::Int8 => (127.0, 127.0),
+        }
+    }
+
+    /// How its numbers are stored. Only VNNI multiplies bytes exactly; elsewhere they take 16 bits, with the same results.
+    fn store(self, isa: Isa) -> Store {
+        match self {
+            Arithmetic::Float32 => Store::F32,
+            Arithmetic::Int16 => Store::I16,
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Int8 if isa == Isa::Avx2 => Store::I16,
+            Arithmetic::Int8 => {
+                let _ = isa;
+                Store::I8
+            }
+        }
+    }
+}
+
+/// A constant matrix with its bias, ready to be multiplied with.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    matrix: Matrix,
+    arithmetic: Arithmetic,
+    /// One for each column, and zeros up to a whole panel.
+    bias: Vec<f32>,
+    gelu: bool,
+}
+
+/// Rows whose integers are kept in the cache beside a panel of the matrix.
+const CACHED_BYTES: usize = 256 << 10;
+
+/// Row scales of fp32 rows.
+const ONES: [f32; 16] = [1.0; 16];
+
+/// What a thread needs while it multiplies; kept for its next product.
+struct Scratch {
+    rows: Aligned,
+    scales: Vec<f32>,
+    offsets: Vec<f32>,
+    starts: Vec<i32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        rows: Aligned::zeroed(0),
+        scales: Vec::new(),
+        offsets: Vec::new(),
+        starts: Vec::new(),
+    });
+}
+
+impl Linear {
+    /// Packs `weights`, `[inputs, columns]`.
+    pub(crate) fn new(
+        isa: Isa,
+        arithmetic: Arithmetic,
+        columns: usize,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        gelu: bool,
+    ) -> Self {
+        let matrix = match arithmetic {
+            Arithmetic::Float32 => Matrix::floats(isa, columns, weights),
+            Arithmetic::Int16 | Arithmetic::Int8 => {
+                let (_, limit) = arithmetic.limits();
+                Matrix::integers(arithmetic.store(isa), limit, BLOCK, isa, columns, weights)
+            }
+        };
+        let mut padded = vec![0.0; matrix.panels() * isa.panel()];
+        if let Some(bias) = bias {
+            padded[..columns].copy_from_slice(&bias[..columns]);
+        }
+        Self { matrix, arithmetic, bias: padded, gelu }
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.matrix.inputs
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.matrix.columns
+    }
+
+    /// Multiplies rows (`[rows, inputs]`) and writes `[rows, columns]`.
+    pub(crate) fn run(&self, rows: &[f32], out: &mut [f32]) {
+        let (inputs, columns) = (self.inputs(), self.columns());
+        let count = rows.len() / inputs;
+        assert!(rows.len() == count * inputs && out.len() == count * columns, "rows and results do not fit the matrix");
+        let stride = self.matrix.padded_inputs() * self.matrix.store.bytes();
+        let most = (CACHED_BYTES / stride).max(self.matrix.isa.rows());
+        SCRATCH.with_borrow_mut(|scratch| {
+            for (rows, out) in rows.chunks(most * inputs).zip(out.chunks_mut(most * columns)) {
+                self.run_chunk(scratch, rows, out);
+            }
+        });
+    }
+
+    fn run_chunk(&self, scratch: &mut Scratch, rows: &[f32], out: &mut [f32]) {
+        let Matrix { store, isa, inputs, columns, blocks, groups, .. } = self.matrix;
+        let count = rows.len() / inputs;
+        let (a, a_stride) = match store {
+            Store::F32 => (rows.as_ptr().cast(), inputs * 4),
+            Store::I16 | Store::I8 => (self.quantize(scratch, rows), self.matrix.padded_inputs() * store.bytes()),
+        };
+        let starts = if store == Store::I8 { scratch.starts.as_ptr() } else { std::ptr::null() };
+        let offsets =
+            if self.arithmetic == Arithmetic::Int8 { scratch.offsets.as_ptr() } else { std::ptr::null() };
+        let panel = isa.panel();
+        for index in 0..self.matrix.panels() {
+            let (column_scales, column_sums) = self.matrix.panel_scales(index);
+            for (first, height) in tiles(count, isa.rows()) {
+                // SAFETY: all offsets are within what they point into: `first` is a row, `index` a panel.
+                let tile = unsafe {
+                    Tile {
+                        a: a.add(first * a_stride),
+                        a_stride,
+                        b: self.matrix.panel(index),
+                        blocks,
+                        groups,
+                        row_scales: match store {
+                            Store::F32 => ONES.as_ptr(),
+                            Store::I16 | Store::I8 => scratch.scales.as_ptr().add(first),
+                        },
+                        row_offsets: if offsets.is_null() { offsets } else { offsets.add(first) },
+                        row_starts: if starts.is_null() { starts } else { starts.add(first * blocks) },
+                        column_scales,
+                        column_sums,
+                        bias: self.bias.as_ptr().add(index * panel),
+                        gelu: self.gelu,
+                        out: out.as_mut_ptr().add(first * columns + index * panel),
+                        out_stride: columns,
+                        columns: panel.min(columns - index * panel),
+                    }
+                };
+                // SAFETY: the tile's rows and columns are within `a`, the panel and `out`, and `isa` was detected.
+                unsafe { multiply(isa, store, height, &tile) };
+            }
+        }
+    }
+
+    /// Writes the rows as integers into the scratch memory and returns where they begin.
+    fn quantize(&self, scratch: &mut Scratch, rows: &[f32]) -> *const u8 {
+        let (limit, _) = self.arithmetic.limits();
+        let Matrix { inputs, blocks, store, .. } = self.matrix;
+        let padded = self.matrix.padded_inputs();
+        let count = rows.len() / inputs;
+        scratch.rows.grow(count * padded * store.bytes());
+        scratch.scales.resize(count, 0.0);
+        scratch.offsets.resize(count, 0.0);
+        scratch.starts.resize(count * blocks, 0);
+        let from_middle = self.arithmetic == Arithmetic::Int8;
+        for (index, row) in rows.chunks_exact(inputs).enumerate() {
+            let numbers = index * padded..(index + 1) * padded;
+            // SAFETY: the matrix was packed for this processor.
+            let RowScale { scale, offset } = unsafe {
+                match store {
+                    Store::I8 => {
+                        let starts = &mut scratch.starts[index * blocks..(index + 1) * blocks];
+                        quantize::row_i8(&self.matrix, limit, row, &mut scratch.rows.as_i8()[numbers], starts)
+                    }
+                    Store::F32 | Store::I16 => {
+                        quantize::row_i16(&self.matrix, limit, from_middle, row, &mut scratch.rows.as_i16()[numbers])
+                    }
+                }
+            };
+            (scratch.scales[index], scratch.offsets[index]) = (scale, offset);
+        }
+        scratch.rows.as_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::activation;
+    use proptest::prelude::*;
+
+    /// A fixed sequence of numbers between -1 and 1.
+    fn numbers(seed: u32, count: usize) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608.0 - 1.0
+            })
+            .collect()
+    }
+
+    fn linear(isa: Isa, arithmetic: Arithmetic, k: usize, n: usize, gelu: bool) -> (Linear, Vec<f32>, Vec<f32>) {
+        let (weights, bias) = (numbers(1, k * n), numbers(2, n));
+        let linear = Linear::new(isa, arithmetic, n, &weights, Some(&bias), gelu);
+        (linear, weights, bias)
+    }
+
+    fn run(linear: &Linear, rows: &[f32]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; rows.len() / linear.inputs() * linear.columns()];
+        linear.run(rows, &mut out);
+        out
+    }
+
+    const ALL: [Arithmetic; 3] = [Arithmetic::Float32, Arithmetic::Int16, Arithmetic::Int8];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Against the sum in double precision, within what the integers' steps allow.
+        #[test]
+        fn products_are_right(k in 1usize..300, n in 1usize..80, m in 1usize..30, gelu: bool) {
+            let rows = numbers(3, m * k);
+            for isa in Isa::available() {
+                for arithmetic in ALL {
+                    let (linear, weights, bias) = linear(isa, arithmetic, k, n, gelu);
+                    let step = match arithmetic {
+                        Arithmetic::Float32 => 1e-6,
+                        Arithmetic::Int16 => 0.5 / 1016.0 + 0.5 / 16_383.0,
+                        Arithmetic::Int8 => 1.01 / 127.0,
+                    };
+                    for (i, value) in run(&linear, &rows).into_iter().enumerate() {
+                        let (row, column) = (i / n, i % n);
+                        let sum: f64 = (0..k).map(|j| f64::from(rows[row * k + j]) * f64::from(weights[j * n + column])).sum();
+                        let should = sum as f32 + bias[column];
+                        let should = if gelu { activation::gelu::<false>(should) } else { should };
+                        // Rounding errors are independent: they add up like the root of their number.
+                        let bound = step * (6.0 * (k as f32).sqrt() + 6.0);
+                        prop_assert!((value - should).abs() <= bound, "{isa:?} {arithmetic:?} {value} {should} {bound}");
+                    }
+                }
+            }
+        }
+
+        /// A row's result does not depend on the rows beside it.
+        #[test]
+        fn rows_are_independent(k in 1usize..200, n in 1usize..70, m in 2usize..40) {
+            let rows = numbers(4, m * k);
+            for isa in Isa::available() {
+                for arithmetic in ALL {
+                    let (linear, ..) = linear(isa, arithmetic, k, n, true);
+                    let together = run(&linear, &rows);
+                    for (row, result) in rows.chunks(k).zip(together.chunks(n)) {
+                        let alone = run(&linear, row);
+                        prop_assert!(alone.iter().zip(result).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?} {arithmetic:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Integer sums are exact: processors differ in the last bits of the fp32 steps around them alone.
+    #[test]
+    fn instruction_sets_agree() {
+        let rows = numbers(5, 7 * 384);
+        for arithmetic in ALL {
+            let results: Vec<Vec<f32>> = Isa::available()
+                .into_iter()
+                .map(|isa| run(&linear(isa, arithmetic, 384, 100, false).0, &rows))
+                .collect();
+            for other in &results[1..] {
+                for (a, b) in results[0].iter().zip(other) {
+                    assert!((a - b).abs() < 2e-5, "{arithmetic:?}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_finite_spoils_itself_alone() {
+        for isa in Isa::available() {
+            for arithmetic in ALL {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let (linear, ..) = linear(isa, arithmetic, 130, 33, false);
+                    let mut rows = numbers(6, 3 * 130);
+                    let clean = run(&linear, &rows);
+                    rows[130 + 70] = bad;
+                    let spoilt = run(&linear, &rows);
+                    assert!(spoilt[33..66].iter().all(|value| !value.is_finite()), "{isa:?} {arithmetic:?}");
+                    assert_eq!(spoilt[..33], clean[..33]);
+                    assert_eq!(spoilt[66..], clean[66..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_and_matrices_of_zeros_give_the_bias() {
+        for isa in Isa::available() {
+            for arithmetic in ALL {
+                let (linear, _, bias) = linear(isa, arithmetic, 20, 5, false);
+                assert_eq!(run(&linear, &[0.0; 20]), bias);
+                let zero = Linear::new(isa, arithmetic, 5, &[0.0; 100], None, false);
+                assert_eq!(run(&zero, &numbers(7, 40)), [0.0; 10]);
+            }
+        }
+    }
+}

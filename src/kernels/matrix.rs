@@ -1,0 +1,222 @@
+//! A constant matrix in the order in which kernels read it, and one tile of a product with it.
+//!
+//! Columns lie in panels of as many as a kernel computes at once ([`Isa::panel`]). Within a panel, inputs come in groups of
+//! four bytes (one `f32`, two `i16` or four `i8`), because a kernel multiplies four bytes of a row with the same four bytes
+//! of every column: `panel → group → column → 4 bytes`. Missing columns and inputs are zero.
+//!
+//! Integer columns have one scale for each block of inputs. 8-bit values are stored with 128 added, because the
+//! processor's instruction multiplies unsigned with signed bytes; a row starts its sums at −128 times its own sum, which
+//! takes the surplus away again.
+
+use super::aligned::Aligned;
+use super::isa::Isa;
+
+/// How numbers are stored and multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    F32,
+    I16,
+    I8,
+}
+
+impl Store {
+    /// The bytes of one number.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Store::F32 => 4,
+            Store::I16 => 2,
+            Store::I8 => 1,
+        }
+    }
+}
+
+/// A packed `[inputs, columns]` matrix.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub(super) store: Store,
+    pub(super) isa: Isa,
+    pub(super) inputs: usize,
+    pub(super) columns: usize,
+    /// Blocks of inputs that have a scale of their own, and the 4-byte groups of each.
+    pub(super) blocks: usize,
+    pub(super) groups: usize,
+    data: Aligned,
+    /// `panel → block → column`; empty for `F32`.
+    scales: Vec<f32>,
+    /// For each column, the sum of what its integers stand for; empty for `F32`.
+    sums: Vec<f32>,
+}
+
+/// One tile of a product: some rows with one panel of columns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    /// The first row, and the bytes from one row to the next.
+    pub(super) a: *const u8,
+    pub(super) a_stride: usize,
+    /// The panel.
+    pub(super) b: *const u8,
+    pub(super) blocks: usize,
+    pub(super) groups: usize,
+    /// The scale of each row.
+    pub(super) row_scales: *const f32,
+    /// The number that each row's integers are counted from. Null where that is 0 everywhere.
+    pub(super) row_offsets: *const f32,
+    /// `row → block`: where a row's integer sums start. Null where they start at 0.
+    pub(super) row_starts: *const i32,
+    /// `block → column` of this panel: the scale.
+    pub(super) column_scales: *const f32,
+    /// For each column of this panel, the sum of the numbers that it stands for.
+    pub(super) column_sums: *const f32,
+    /// One for each column of this panel.
+    pub(super) bias: *const f32,
+    pub(super) gelu: bool,
+    /// The first result, the numbers from one row to the next, and how many columns are written.
+    pub(super) out: *mut f32,
+    pub(super) out_stride: usize,
+    pub(super) columns: usize,
+}
+
+impl Matrix {
+    /// Packs fp32 numbers (`[inputs, columns]`) as they are.
+    pub(super) fn floats(isa: Isa, columns: usize, values: &[f32]) -> Self {
+        let mut matrix = Self::empty(Store::F32, isa, values.len() / columns, columns, 1);
+        matrix.fill(values, |_, _, value| value.to_ne_bytes());
+        matrix
+    }
+
+    /// Rounds numbers (`[inputs, columns]`) to integers up to `limit` with a scale for each column and block of inputs, and
+    /// packs them.
+    pub(super) fn integers(store: Store, limit: f32, block: usize, isa: Isa, columns: usize, values: &[f32]) -> Self {
+        let inputs = values.len() / columns;
+        let mut matrix = Self::empty(store, isa, inputs, columns, inputs.div_ceil(block).max(1));
+        let (panel, blocks) = (isa.panel(), matrix.blocks);
+        matrix.scales = vec![0.0; columns.div_ceil(panel) * panel * blocks];
+        matrix.sums = vec![0.0; columns.div_ceil(panel) * panel];
+        // `block → column`: what a number is multiplied with to be an integer.
+        let mut factors = vec![0f32; blocks * columns];
+        for (block, rows) in values.chunks(matrix.block_inputs() * columns).enumerate() {
+            let factors = &mut factors[block * columns..][..columns];
+            for row in rows.chunks_exact(columns) {
+                for (largest, value) in factors.iter_mut().zip(row) {
+                    *largest = if value.abs() > *largest { value.abs() } else { *largest };
+                }
+            }
+            for (n, largest) in factors.iter_mut().enumerate() {
+                matrix.scales[(n / panel * blocks + block) * panel + n % panel] = *largest / limit;
+                *largest = if *largest > 0.0 { limit / *largest } else { 0.0 };
+            }
+        }
+        let length = matrix.block_inputs();
+        let mut sums = vec![0i32; columns];
+        for (block, rows) in values.chunks(length * columns).enumerate() {
+            let factors = &factors[block * columns..][..columns];
+            sums.fill(0);
+            for row in rows.chunks_exact(columns) {
+                for ((sum, value), factor) in sums.iter_mut().zip(row).zip(factors) {
+                    *sum += round(value * factor);
+                }
+            }
+            for (n, sum) in sums.iter().enumerate() {
+                let place = (n / panel * blocks + block) * panel + n % panel;
+                matrix.sums[n] += *sum as f32 * matrix.scales[place];
+            }
+        }
+        let round = |k: usize, n: usize, value: f32| round(value * factors[k / length * columns + n]);
+        match store {
+            Store::F32 => unreachable!("integers are stored as such"),
+            Store::I16 => matrix.fill(values, |k, n, value| (round(k, n, value) as i16).to_ne_bytes()),
+            // Padding stays 0, which counts as −128 where a row has 0: nothing.
+            Store::I8 => matrix.fill(values, |k, n, value| [(round(k, n, value) + 128) as u8]),
+        }
+        matrix
+    }
+
+    fn empty(store: Store, isa: Isa, inputs: usize, columns: usize, blocks: usize) -> Self {
+        let per_group = 4 / store.bytes();
+        let groups = inputs.div_ceil(blocks).div_ceil(per_group).max(1);
+        let bytes = columns.div_ceil(isa.panel()) * isa.panel() * blocks * groups * 4;
+        Self { store, isa, inputs, columns, blocks, groups, data: Aligned::zeroed(bytes), scales: Vec::new(), sums: Vec::new() }
+    }
+
+    /// Writes the numbers of row-major `values` to their places, each as `number` makes bytes of it.
+    fn fill<const BYTES: usize>(&mut self, values: &[f32], number: impl Fn(usize, usize, f32) -> [u8; BYTES]) {
+        let (panel, per_group, all_groups) = (self.isa.panel(), 4 / BYTES, self.blocks * self.groups);
+        let columns = self.columns;
+        let data = self.data.as_mut_slice();
+        for (k, row) in values.chunks_exact(columns).enumerate() {
+            let (group, within) = (k / per_group, k % per_group * BYTES);
+            for (index, row) in row.chunks(panel).enumerate() {
+                let places = &mut data[(index * all_groups + group) * panel * 4..][..panel * 4];
+                for (column, (place, value)) in places.as_chunks_mut::<4>().0.iter_mut().zip(row).enumerate() {
+                    place[within..within + BYTES].copy_from_slice(&number(k, index * panel + column, *value));
+                }
+            }
+        }
+    }
+
+    /// Inputs of one block.
+    pub(super) fn block_inputs(&self) -> usize {
+        self.groups * 4 / self.store.bytes()
+    }
+
+    /// The numbers that a row must have, zeros at its end included.
+    pub(super) fn padded_inputs(&self) -> usize {
+        self.blocks * self.block_inputs()
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.columns.div_ceil(self.isa.panel())
+    }
+
+    /// Where a panel begins.
+    pub(super) fn panel(&self, index: usize) -> *const u8 {
+        debug_assert!(index < self.panels());
+        // SAFETY: `data` holds `panels` panels of this size.
+        unsafe { self.data.as_ptr().add(index * self.isa.panel() * self.blocks * self.groups * 4) }
+    }
+
+    /// Where the scales and the sums of a panel begin; null for `F32`.
+    pub(super) fn panel_scales(&self, index: usize) -> (*const f32, *const f32) {
+        let first = index * self.isa.panel();
+        match (self.scales.get(first * self.blocks), self.sums.get(first)) {
+            (Some(scale), Some(sum)) => (scale, sum),
+            _ => (std::ptr::null(), std::ptr::null()),
+        }
+    }
+}
+
+/// The nearest whole number (of two, the even one) of a number far below 2²²: adding this constant rounds it, and leaves
+/// the number in the low bits. NaN gives some number.
+#[inline(always)]
+pub(super) fn round(value: f32) -> i32 {
+    const ROUND: f32 = 12_582_912.0;
+    ((value + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
+
+/// Computes a tile of `rows` rows, at most [`Isa::rows`].
+///
+/// # Safety
+///
+/// The pointers must reach as far as `tile`'s numbers say, for `rows` rows and a whole panel (`out`: for `columns`), and
+/// the processor must have `isa`.
+pub(super) unsafe fn multiply(isa: Isa, store: Store, rows: usize, tile: &Tile) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match isa {
+            Isa::Portable => super::portable::multiply(store, rows, tile),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => super::x86::avx2::multiply(store, rows, tile),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => super::x86::avx512::multiply(store, rows, tile),
+        }
+    }
+}
+
+/// How `rows` rows are divided into tiles: as few as `most` allows, as equal as possible.
+pub(super) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(most);
+    (0..count).map(move |i| {
+        let (from, to) = (i * rows / count, (i + 1) * rows / count);
+        (from, to - from)
+    })
+}
