@@ -43,6 +43,7 @@ impl Isa {
     }
 
     /// What people call it.
+    #[allow(dead_code)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",

@@ -5,30 +5,31 @@ use std::cell::RefCell;
 use super::aligned::Aligned;
 use super::isa::Isa;
 use super::matrix::{Matrix, Store, Tile, multiply, tiles};
-use super::quantize::{self, RowScale};
+use super::quantize::{self, Rounding, RowScales};
 
 /// In which numbers products are computed; sums across blocks, biases and everything else stay in fp32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
     /// fp32.
     Float32,
-    /// Integers of 15 bits for rows and 11 bits for columns: hardly to be told from fp32.
+    /// Integers of 13 bits for columns, and for rows of as many as their sums allow (13 to 16): hardly to be told from
+    /// fp32.
     Int16,
-    /// Integers of 8 bits for both, those of rows counted from the middle of the row's range.
+    /// Integers of 8 bits for both, those of rows in the range of each block.
     Int8,
 }
 
-/// Inputs of a column that share a scale. The integers of [`Arithmetic::Int16`] are as large as sums over so many allow:
-/// 128 · 16,383 · 1,016 is just below 2³¹. (1,016 is 8 · 127: weights that were stored in 8 bits stay what they are.)
+/// Inputs of a column that share a scale.
 const BLOCK: usize = 128;
 
 impl Arithmetic {
-    /// The largest integer of a row, and of a column.
-    fn limits(self) -> (f32, f32) {
+    /// The largest integer of a column, and the largest that a row may have. Both are multiples of 127 for columns, so that
+    /// weights that were stored in 8 bits stay what they are.
+    fn limits(self) -> (f32, i32) {
         match self {
-            Arithmetic::Float32 => (f32::INFINITY, f32::INFINITY),
-            Arithmetic::Int16 => (16_383.0, 1_016.0),
-            Arithmetic::Int8 => (127.0, 127.0),
+            Arithmetic::Float32 => (f32::INFINITY, i32::MAX),
+            Arithmetic::Int16 => (4_064.0, 32_767),
+            Arithmetic::Int8 => (127.0, 127),
         }
     }
 
@@ -52,6 +53,8 @@ impl Arithmetic {
 pub(crate) struct Linear {
     matrix: Matrix,
     arithmetic: Arithmetic,
+    /// The largest integer of a row.
+    row_limit: f32,
     /// One for each column, and zeros up to a whole panel.
     bias: Vec<f32>,
     gelu: bool,
@@ -93,15 +96,17 @@ impl Linear {
         let matrix = match arithmetic {
             Arithmetic::Float32 => Matrix::floats(isa, columns, weights),
             Arithmetic::Int16 | Arithmetic::Int8 => {
-                let (_, limit) = arithmetic.limits();
+                let (limit, _) = arithmetic.limits();
                 Matrix::integers(arithmetic.store(isa), limit, BLOCK, isa, columns, weights)
             }
         };
+        // No sum of a block may leave 32 bits: at worst each integer of a row is the largest.
+        let row_limit = (i32::MAX / matrix.largest_sum.max(1)).min(arithmetic.limits().1) as f32;
         let mut padded = vec![0.0; matrix.panels() * isa.panel()];
         if let Some(bias) = bias {
             padded[..columns].copy_from_slice(&bias[..columns]);
         }
-        Self { matrix, arithmetic, bias: padded, gelu }
+        Self { matrix, arithmetic, row_limit, bias: padded, gelu }
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -140,6 +145,7 @@ impl Linear {
         for index in 0..self.matrix.panels() {
             let (column_scales, column_sums) = self.matrix.panel_scales(index);
             for (first, height) in tiles(count, isa.rows()) {
+                let of_first = first * blocks;
                 // SAFETY: all offsets are within what they point into: `first` is a row, `index` a panel.
                 let tile = unsafe {
                     Tile {
@@ -150,10 +156,10 @@ impl Linear {
                         groups,
                         row_scales: match store {
                             Store::F32 => ONES.as_ptr(),
-                            Store::I16 | Store::I8 => scratch.scales.as_ptr().add(first),
+                            Store::I16 | Store::I8 => scratch.scales.as_ptr().add(of_first),
                         },
-                        row_offsets: if offsets.is_null() { offsets } else { offsets.add(first) },
-                        row_starts: if starts.is_null() { starts } else { starts.add(first * blocks) },
+                        row_offsets: if offsets.is_null() { offsets } else { offsets.add(of_first) },
+                        row_starts: if starts.is_null() { starts } else { starts.add(of_first) },
                         column_scales,
                         column_sums,
                         bias: self.bias.as_ptr().add(index * panel),
@@ -171,30 +177,35 @@ impl Linear {
 
     /// Writes the rows as integers into the scratch memory and returns where they begin.
     fn quantize(&self, scratch: &mut Scratch, rows: &[f32]) -> *const u8 {
-        let (limit, _) = self.arithmetic.limits();
-        let Matrix { inputs, blocks, store, .. } = self.matrix;
+        let Matrix { isa, inputs, blocks, store, .. } = self.matrix;
+        let how = Rounding {
+            limit: self.row_limit,
+            block: self.matrix.block_inputs(),
+            by_block: self.arithmetic == Arithmetic::Int8,
+        };
         let padded = self.matrix.padded_inputs();
         let count = rows.len() / inputs;
         scratch.rows.grow(count * padded * store.bytes());
-        scratch.scales.resize(count, 0.0);
-        scratch.offsets.resize(count, 0.0);
+        scratch.scales.resize(count * blocks, 0.0);
+        scratch.offsets.resize(count * blocks, 0.0);
         scratch.starts.resize(count * blocks, 0);
-        let from_middle = self.arithmetic == Arithmetic::Int8;
         for (index, row) in rows.chunks_exact(inputs).enumerate() {
+            let of_row = index * blocks..(index + 1) * blocks;
+            let mut of = RowScales {
+                scales: &mut scratch.scales[of_row.clone()],
+                offsets: &mut scratch.offsets[of_row.clone()],
+                starts: &mut scratch.starts[of_row],
+            };
             let numbers = index * padded..(index + 1) * padded;
             // SAFETY: the matrix was packed for this processor.
-            let RowScale { scale, offset } = unsafe {
+            unsafe {
                 match store {
-                    Store::I8 => {
-                        let starts = &mut scratch.starts[index * blocks..(index + 1) * blocks];
-                        quantize::row_i8(&self.matrix, limit, row, &mut scratch.rows.as_i8()[numbers], starts)
-                    }
+                    Store::I8 => quantize::row_i8(isa, how, row, &mut scratch.rows.as_i8()[numbers], &mut of),
                     Store::F32 | Store::I16 => {
-                        quantize::row_i16(&self.matrix, limit, from_middle, row, &mut scratch.rows.as_i16()[numbers])
+                        quantize::row_i16(isa, how, row, &mut scratch.rows.as_i16()[numbers], &mut of);
                     }
                 }
-            };
-            (scratch.scales[index], scratch.offsets[index]) = (scale, offset);
+            }
         }
         scratch.rows.as_ptr()
     }
@@ -243,7 +254,7 @@ mod tests {
                     let (linear, weights, bias) = linear(isa, arithmetic, k, n, gelu);
                     let step = match arithmetic {
                         Arithmetic::Float32 => 1e-6,
-                        Arithmetic::Int16 => 0.5 / 1016.0 + 0.5 / 16_383.0,
+                        Arithmetic::Int16 => 1.0 / 4_064.0,
                         Arithmetic::Int8 => 1.01 / 127.0,
                     };
                     for (i, value) in run(&linear, &rows).into_iter().enumerate() {
@@ -306,6 +317,25 @@ mod tests {
                     assert!(spoilt[33..66].iter().all(|value| !value.is_finite()), "{isa:?} {arithmetic:?}");
                     assert_eq!(spoilt[..33], clean[..33]);
                     assert_eq!(spoilt[66..], clean[66..]);
+                }
+            }
+        }
+    }
+
+    /// All integers at their largest: the sums reach 32 bits, and no further.
+    #[test]
+    fn sums_do_not_overflow() {
+        for isa in Isa::available() {
+            for arithmetic in ALL {
+                for sign in [1.0, -1.0] {
+                    let linear = Linear::new(isa, arithmetic, 1, &[0.7 * sign; 512], None, false);
+                    for (value, scale) in [(3.0, 1.0), (-3.0, -1.0)] {
+                        let mut row = vec![value; 512];
+                        row[0] *= 1.01; // Otherwise the range is empty.
+                        let should = 3.0 * 0.7 * 512.01 * sign * scale;
+                        let is = run(&linear, &row)[0];
+                        assert!((is - should).abs() < 0.01 * should.abs(), "{isa:?} {arithmetic:?} {is} {should}");
+                    }
                 }
             }
         }

@@ -40,10 +40,12 @@ pub(super) struct Matrix {
     /// Blocks of inputs that have a scale of their own, and the 4-byte groups of each.
     pub(super) blocks: usize,
     pub(super) groups: usize,
+    /// The largest sum of absolute integers of a column within a block.
+    pub(super) largest_sum: i32,
     data: Aligned,
     /// `panel → block → column`; empty for `F32`.
     scales: Vec<f32>,
-    /// For each column, the sum of what its integers stand for; empty for `F32`.
+    /// The sums of what the integers stand for, in the same order.
     sums: Vec<f32>,
 }
 
@@ -57,15 +59,14 @@ pub(super) struct Tile {
     pub(super) b: *const u8,
     pub(super) blocks: usize,
     pub(super) groups: usize,
-    /// The scale of each row.
+    /// `row → block`: the scale of the row's integers there.
     pub(super) row_scales: *const f32,
-    /// The number that each row's integers are counted from. Null where that is 0 everywhere.
+    /// `row → block`: the number that the row's integers are counted from. Null where that is 0 everywhere.
     pub(super) row_offsets: *const f32,
     /// `row → block`: where a row's integer sums start. Null where they start at 0.
     pub(super) row_starts: *const i32,
-    /// `block → column` of this panel: the scale.
+    /// `block → column` of this panel: the scale, and the sum of the numbers that the column stands for.
     pub(super) column_scales: *const f32,
-    /// For each column of this panel, the sum of the numbers that it stands for.
     pub(super) column_sums: *const f32,
     /// One for each column of this panel.
     pub(super) bias: *const f32,
@@ -91,7 +92,7 @@ impl Matrix {
         let mut matrix = Self::empty(store, isa, inputs, columns, inputs.div_ceil(block).max(1));
         let (panel, blocks) = (isa.panel(), matrix.blocks);
         matrix.scales = vec![0.0; columns.div_ceil(panel) * panel * blocks];
-        matrix.sums = vec![0.0; columns.div_ceil(panel) * panel];
+        matrix.sums = matrix.scales.clone();
         // `block → column`: what a number is multiplied with to be an integer.
         let mut factors = vec![0f32; blocks * columns];
         for (block, rows) in values.chunks(matrix.block_inputs() * columns).enumerate() {
@@ -107,18 +108,22 @@ impl Matrix {
             }
         }
         let length = matrix.block_inputs();
-        let mut sums = vec![0i32; columns];
+        let (mut sums, mut sizes) = (vec![0i32; columns], vec![0i32; columns]);
         for (block, rows) in values.chunks(length * columns).enumerate() {
             let factors = &factors[block * columns..][..columns];
             sums.fill(0);
+            sizes.fill(0);
             for row in rows.chunks_exact(columns) {
-                for ((sum, value), factor) in sums.iter_mut().zip(row).zip(factors) {
-                    *sum += round(value * factor);
+                for (((sum, size), value), factor) in sums.iter_mut().zip(&mut sizes).zip(row).zip(factors) {
+                    let integer = round(value * factor);
+                    *sum += integer;
+                    *size += integer.abs();
                 }
             }
+            matrix.largest_sum = sizes.iter().copied().fold(matrix.largest_sum, i32::max);
             for (n, sum) in sums.iter().enumerate() {
                 let place = (n / panel * blocks + block) * panel + n % panel;
-                matrix.sums[n] += *sum as f32 * matrix.scales[place];
+                matrix.sums[place] = *sum as f32 * matrix.scales[place];
             }
         }
         let round = |k: usize, n: usize, value: f32| round(value * factors[k / length * columns + n]);
@@ -135,7 +140,8 @@ impl Matrix {
         let per_group = 4 / store.bytes();
         let groups = inputs.div_ceil(blocks).div_ceil(per_group).max(1);
         let bytes = columns.div_ceil(isa.panel()) * isa.panel() * blocks * groups * 4;
-        Self { store, isa, inputs, columns, blocks, groups, data: Aligned::zeroed(bytes), scales: Vec::new(), sums: Vec::new() }
+        let data = Aligned::zeroed(bytes);
+        Self { store, isa, inputs, columns, blocks, groups, largest_sum: 0, data, scales: Vec::new(), sums: Vec::new() }
     }
 
     /// Writes the numbers of row-major `values` to their places, each as `number` makes bytes of it.
@@ -177,8 +183,8 @@ impl Matrix {
 
     /// Where the scales and the sums of a panel begin; null for `F32`.
     pub(super) fn panel_scales(&self, index: usize) -> (*const f32, *const f32) {
-        let first = index * self.isa.panel();
-        match (self.scales.get(first * self.blocks), self.sums.get(first)) {
+        let first = index * self.isa.panel() * self.blocks;
+        match (self.scales.get(first), self.sums.get(first)) {
             (Some(scale), Some(sum)) => (scale, sum),
             _ => (std::ptr::null(), std::ptr::null()),
         }

@@ -65,14 +65,13 @@ unsafe fn row_integers<A: Copy + Into<i32>, B: Copy + Into<i32>>(tile: &Tile, ro
                     }
                 }
             }
+            let scale = *tile.row_scales.add(of_block);
+            let offset = if tile.row_offsets.is_null() { 0.0 } else { *tile.row_offsets.add(of_block) };
             for (column, sum) in sums.iter().enumerate() {
-                total[column] += *sum as f32 * *tile.column_scales.add(block * PANEL + column);
+                let of_column = block * PANEL + column;
+                total[column] += *sum as f32 * (scale * *tile.column_scales.add(of_column));
+                total[column] += offset * *tile.column_sums.add(of_column);
             }
-        }
-        let scale = *tile.row_scales.add(row);
-        let offset = if tile.row_offsets.is_null() { 0.0 } else { *tile.row_offsets.add(row) };
-        for (column, total) in total.iter_mut().enumerate() {
-            *total = *total * scale + offset * *tile.column_sums.add(column);
         }
     }
 }

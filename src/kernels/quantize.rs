@@ -1,80 +1,84 @@
 //! Rows of fp32 numbers → integers.
 //!
-//! The scale of a row follows from the row alone: its largest absolute value divided by the largest integer, or, where
-//! integers have 8 bits, the range of its numbers divided evenly and counted from its middle, because what follows a GELU
-//! is not symmetric around 0.
+//! - 16 bits: one scale for a row, its largest absolute value divided by the largest integer.
+//! - 8 bits: for each block of a row, the range of its numbers is divided evenly. Integers are counted from the middle of
+//!   the range: what follows a GELU is not symmetric around 0, and a few large channels spoil their own block alone.
+//!
+//! A row's integers depend on nothing but the row.
 
 use super::activation::fold;
 use super::isa::Isa;
-use super::matrix::{Matrix, round};
+use super::matrix::round;
 
-/// What the integers of a row stand for: `integer · scale + offset`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RowScale {
-    pub(super) scale: f32,
-    pub(super) offset: f32,
+/// What the integers of one row stand for, for each block: `integer · scale + offset`.
+pub(super) struct RowScales<'a> {
+    pub(super) scales: &'a mut [f32],
+    pub(super) offsets: &'a mut [f32],
+    /// Where the sums with 8-bit columns start: see `matrix`.
+    pub(super) starts: &'a mut [i32],
 }
 
-/// Rounds one row to integers up to `limit`, in 16-bit numbers, counted from 0 or from the middle of the row's range.
-/// Numbers after the row's end become 0. A row with a number that is not finite gets NaN for its scale, so that what is
-/// computed from it is NaN.
+/// How a row is rounded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rounding {
+    /// The largest integer.
+    pub(super) limit: f32,
+    /// The inputs of a block.
+    pub(super) block: usize,
+    /// Whether each block has a range of its own, or the whole row one around 0.
+    pub(super) by_block: bool,
+}
+
+/// Rounds one row to 16-bit integers. Numbers after the row's end become 0. What has a number that is not finite gets NaN
+/// for its scale, so that what is computed from it is NaN.
 ///
 /// # Safety
 ///
-/// The processor must have `matrix.isa`.
-pub(super) unsafe fn row_i16(matrix: &Matrix, limit: f32, from_middle: bool, row: &[f32], out: &mut [i16]) -> RowScale {
-    // SAFETY: as the caller promises.
-    unsafe {
-        match matrix.isa {
-            Isa::Portable => generic(limit, from_middle, row, out, |value| value as i16),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::i16_avx2(limit, from_middle, row, out),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => x86::i16_avx512(limit, from_middle, row, out),
-        }
+/// The processor must have `isa`.
+pub(super) unsafe fn row_i16(isa: Isa, how: Rounding, row: &[f32], out: &mut [i16], of: &mut RowScales<'_>) {
+    match isa {
+        Isa::Portable => i16_generic(how, row, out, of),
+        // SAFETY: as the caller promises.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::i16_avx2(how, row, out, of) },
+        // SAFETY: as the caller promises.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { x86::i16_avx512(how, row, out, of) },
     }
 }
 
-/// Rounds one row to 8-bit integers, and writes for each block where the sums with 8-bit columns start (see `matrix`).
+/// Rounds one row to 8-bit integers.
 ///
 /// # Safety
 ///
-/// The processor must have `matrix.isa`.
-pub(super) unsafe fn row_i8(matrix: &Matrix, limit: f32, row: &[f32], out: &mut [i8], starts: &mut [i32]) -> RowScale {
-    let length = matrix.block_inputs();
-    // SAFETY: as the caller promises.
-    unsafe {
-        match matrix.isa {
-            Isa::Portable => i8_generic(limit, row, out, length, starts),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::i8_avx2(limit, row, out, length, starts),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => x86::i8_avx512(limit, row, out, length, starts),
-        }
+/// The processor must have `isa`.
+pub(super) unsafe fn row_i8(isa: Isa, how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
+    match isa {
+        Isa::Portable => i8_generic(how, row, out, of),
+        // SAFETY: as the caller promises.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::i8_avx2(how, row, out, of) },
+        // SAFETY: as the caller promises.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { x86::i8_avx512(how, row, out, of) },
     }
 }
 
 /// The same source, compiled for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{RowScale, generic, i8_generic};
+    use super::{Rounding, RowScales, i8_generic, i16_generic};
 
     macro_rules! compiled_for {
         ($features:literal, $of_i16:ident, $of_i8:ident) => {
             #[target_feature(enable = $features)]
-            pub(super) fn $of_i16(limit: f32, from_middle: bool, row: &[f32], out: &mut [i16]) -> RowScale {
-                generic(limit, from_middle, row, out, |value| value as i16)
+            pub(super) fn $of_i16(how: Rounding, row: &[f32], out: &mut [i16], of: &mut RowScales<'_>) {
+                i16_generic(how, row, out, of);
             }
 
             #[target_feature(enable = $features)]
-            pub(super) fn $of_i8(
-                limit: f32,
-                row: &[f32],
-                out: &mut [i8],
-                length: usize,
-                starts: &mut [i32],
-            ) -> RowScale {
-                i8_generic(limit, row, out, length, starts)
+            pub(super) fn $of_i8(how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
+                i8_generic(how, row, out, of);
             }
         };
     }
@@ -84,38 +88,50 @@ mod x86 {
 }
 
 #[inline(always)]
-fn i8_generic(limit: f32, row: &[f32], out: &mut [i8], length: usize, starts: &mut [i32]) -> RowScale {
-    let scale = generic(limit, true, row, out, |value| value as i8);
-    for (start, block) in starts.iter_mut().zip(out.chunks_exact(length)) {
+fn i16_generic(how: Rounding, row: &[f32], out: &mut [i16], of: &mut RowScales<'_>) {
+    generic(how, row, out, of, |value| value as i16);
+}
+
+#[inline(always)]
+fn i8_generic(how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
+    generic(how, row, out, of, |value| value as i8);
+    for (start, block) in of.starts.iter_mut().zip(out.chunks_exact(how.block)) {
         *start = -128 * block.iter().map(|value| i32::from(*value)).sum::<i32>();
     }
-    scale
 }
 
 #[inline(always)]
 fn generic<T: Copy + Default>(
-    limit: f32,
-    from_middle: bool,
+    how: Rounding,
     row: &[f32],
     out: &mut [T],
+    of: &mut RowScales<'_>,
     narrow: impl Fn(i32) -> T,
-) -> RowScale {
-    let (least, most) = range(row);
-    // Halves first: a difference of two finite numbers may not be finite.
-    let (half, middle) = if from_middle {
-        (most * 0.5 - least * 0.5, most * 0.5 + least * 0.5)
-    } else if least.is_nan() {
-        (f32::NAN, 0.0)
-    } else {
-        (if -least > most { -least } else { most }, 0.0)
-    };
-    let factor = if half > 0.0 { limit / half } else { 0.0 };
+) {
     let (head, tail) = out.split_at_mut(row.len());
     tail.fill(T::default());
-    for (out, value) in head.iter_mut().zip(row) {
-        *out = narrow(round((value - middle) * factor));
+    if how.by_block {
+        let blocks = row.chunks(how.block).zip(head.chunks_mut(how.block));
+        for ((values, out), (scale, offset)) in blocks.zip(of.scales.iter_mut().zip(of.offsets.iter_mut())) {
+            let (least, most) = range(values);
+            // Halves first: a difference of two finite numbers may not be finite.
+            let (half, middle) = (most * 0.5 - least * 0.5, most * 0.5 + least * 0.5);
+            let factor = if half > 0.0 { how.limit / half } else { 0.0 };
+            (*scale, *offset) = (half / how.limit, middle);
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = narrow(round((value - middle) * factor));
+            }
+        }
+    } else {
+        let (least, most) = range(row);
+        let largest = if least.is_nan() || -least > most { -least } else { most };
+        let factor = if largest > 0.0 { how.limit / largest } else { 0.0 };
+        of.scales.fill(largest / how.limit);
+        of.offsets.fill(0.0);
+        for (out, value) in head.iter_mut().zip(row) {
+            *out = narrow(round(value * factor));
+        }
     }
-    RowScale { scale: half / limit, offset: middle }
 }
 
 /// The least and the largest number; NaN for both if one is not finite.

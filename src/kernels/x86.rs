@@ -24,7 +24,7 @@ macro_rules! kernels {
     (
         features: $features:literal, lanes: $lanes:literal, rows: [$($n:literal)*],
         vector: $vector:ty, integers: $integers:ty,
-        zero: $zero:ident, load: $load:ident, store: $store:ident, splat: $splat:ident, fma: $fma:ident,
+        zero: $zero:ident, load: $load:ident, store: $store:ident, splat: $splat:ident, fma: $fma:ident, mul: $mul:ident,
         load_integers: $load_integers:ident, splat_integer: $splat_integer:ident, to_floats: $to_floats:ident,
         kinds: { $($name:ident: $dot:ident),* }
     ) => {
@@ -58,7 +58,8 @@ macro_rules! kernels {
             /// That of [`super::super::matrix::multiply`].
             #[target_feature(enable = $features)]
             unsafe fn $name<const ROWS: usize>(tile: &Tile) {
-                let mut total = [[$zero(); 2]; ROWS];
+                let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
+                let mut total = [bias; ROWS];
                 let (mut a, mut b) = (tile.a, tile.b);
                 for block in 0..tile.blocks {
                     let mut sums = [[$splat_integer(0); 2]; ROWS];
@@ -79,25 +80,23 @@ macro_rules! kernels {
                     }
                     let scales = tile.column_scales.add(block * 2 * $lanes);
                     let scales = [$load(scales), $load(scales.add($lanes))];
-                    for (total, sums) in total.iter_mut().zip(&sums) {
-                        total[0] = $fma($to_floats(sums[0]), scales[0], total[0]);
-                        total[1] = $fma($to_floats(sums[1]), scales[1], total[1]);
+                    for (row, (total, sums)) in total.iter_mut().zip(&sums).enumerate() {
+                        let scale = $splat(*tile.row_scales.add(row * tile.blocks + block));
+                        total[0] = $fma($to_floats(sums[0]), $mul(scale, scales[0]), total[0]);
+                        total[1] = $fma($to_floats(sums[1]), $mul(scale, scales[1]), total[1]);
+                    }
+                    if !tile.row_offsets.is_null() {
+                        let sums = tile.column_sums.add(block * 2 * $lanes);
+                        let sums = [$load(sums), $load(sums.add($lanes))];
+                        for (row, total) in total.iter_mut().enumerate() {
+                            let offset = $splat(*tile.row_offsets.add(row * tile.blocks + block));
+                            total[0] = $fma(offset, sums[0], total[0]);
+                            total[1] = $fma(offset, sums[1], total[1]);
+                        }
                     }
                 }
-                let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
-                let sums = if tile.row_offsets.is_null() {
-                    [$zero(); 2]
-                } else {
-                    [$load(tile.column_sums), $load(tile.column_sums.add($lanes))]
-                };
                 for (row, total) in total.iter().enumerate() {
-                    let scale = $splat(*tile.row_scales.add(row));
-                    let mut values = [$fma(total[0], scale, bias[0]), $fma(total[1], scale, bias[1])];
-                    if !tile.row_offsets.is_null() {
-                        let offset = $splat(*tile.row_offsets.add(row));
-                        values = [$fma(offset, sums[0], values[0]), $fma(offset, sums[1], values[1])];
-                    }
-                    write(tile, row, values);
+                    write(tile, row, *total);
                 }
             }
         )*
@@ -152,7 +151,7 @@ pub(super) mod avx512 {
         features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma", lanes: 16, rows: [1 2 3 4 5 6 7 8 9 10 11 12],
         vector: __m512, integers: __m512i,
         zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
-        fma: _mm512_fmadd_ps,
+        fma: _mm512_fmadd_ps, mul: _mm512_mul_ps,
         load_integers: _mm512_loadu_si512, splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
         // Two products of 16 bits, or four of unsigned columns with signed rows of 8 bits, are added to each sum.
         kinds: { i16_tile: add_products, i8_tile: _mm512_dpbusd_epi32 }
@@ -191,7 +190,7 @@ pub(super) mod avx2 {
         features: "avx2,fma", lanes: 8, rows: [1 2 3 4 5 6],
         vector: __m256, integers: __m256i,
         zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
-        fma: _mm256_fmadd_ps,
+        fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
         load_integers: load_integers, splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
         kinds: { i16_tile: add_products }
     }
