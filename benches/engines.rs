@@ -5,6 +5,8 @@
 //! - `rerank/100 short`: documents of 8 to 40 words.
 //! - `rerank/100 duplicates`: one document a hundred times.
 //! - `embed/100 mixed`: the embeddings of the mixed documents.
+//! - `cascade/all`, `10`, `20`, `auto`: the same with the cross-encoder on all, on the 10 or 20 most similar, and on as
+//!   many as the gap says; the time of the embeddings is in it. `… embedded before`: it is not.
 //! - `compare/the built-in size`: both engines on five documents.
 //!
 //! All engines use every core. The documents are made of ordinary words by a fixed sequence: the same in every run.
@@ -12,7 +14,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use crossrank::{Case, Embedder, Reranker, compare};
+use crossrank::{Candidates, Cascade, CascadeOptions, Case, Embedder, Reranker, compare};
 
 const QUERY: &str = "how does the old library keep its books dry?";
 const WORDS: [&str; 16] = [
@@ -85,6 +87,26 @@ fn engines(criterion: &mut Criterion) {
     group.bench_function("100 mixed", |bencher| {
         bencher.iter(|| black_box(embedder.embed(&mixed).expect("embeddings")));
     });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("cascade");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(mixed.len() as u64));
+    group.bench_function("all", |bencher| {
+        bencher.iter(|| black_box(reranker.rerank(QUERY, &mixed).expect("a ranking")));
+    });
+    let cascade = Cascade::new(&embedder, &reranker);
+    let embeddings = embedder.embed_documents(&mixed).expect("embeddings");
+    for (name, candidates) in [("10", 10.into()), ("20", 20.into()), ("auto", Candidates::default())] {
+        let options = CascadeOptions::new().candidates(candidates);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(cascade.rerank_with(QUERY, &mixed, &options).expect("a ranking")));
+        });
+        group.bench_function(format!("{name}, embedded before"), |bencher| {
+            bencher.iter(|| {
+                black_box(cascade.rerank_with_embeddings(QUERY, &mixed, &embeddings, &options).expect("a ranking"))
+            });
+        });
+    }
     group.finish();
 
     let cases = [Case::new("five", QUERY, documents(5, |sequence| sequence.text(10)))];

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::embeddings::cosine_similarity;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ranking::{RankOptions, Ranking, finite};
+use crate::error::Result;
+use crate::ranking::{RankOptions, Ranking};
 use crate::scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
+use crate::similarity::Similarities;
 
 /// A query and documents to compare the engines on.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,12 +128,7 @@ fn compare_case(
     let start = Instant::now();
     let pairs = reranker.score(&case.query, &documents)?;
     let reranker_time = start.elapsed();
-    for (who, scores) in [("bi-encoder", &similarities), ("cross-encoder", &pairs)] {
-        if scores.scores.len() != documents.len() {
-            let message = format!("the {who} gave {} scores for {} documents", scores.scores.len(), documents.len());
-            return Err(Error::new(ErrorKind::Inference, message));
-        }
-    }
+    pairs.expect_one_for_each(documents.len())?;
 
     // The raw scores of the documents that both could score, for the agreement.
     let both: Vec<(f32, f32)> = similarities
@@ -150,32 +145,9 @@ fn compare_case(
 
 /// The similarity of each document with the query, in the form of a cross-encoder's scores.
 fn similarities(embedder: &dyn BiEncoder, query: &str, documents: &[&str]) -> Result<PairScores> {
-    let query = embedder.embed_query(query)?;
-    let similarity = |index: usize, embedding: &[f32]| {
-        let similarity = finite(cosine_similarity(&query, embedding), index)?;
-        Ok(PairScore::new(similarity, similarity))
-    };
-    match embedder.embed_documents(documents) {
-        Ok(embeddings) => {
-            let scores = embeddings.iter().enumerate().map(|(index, row)| similarity(index, row)).collect();
-            Ok(PairScores { scores, truncated: embeddings.truncated().to_vec() })
-        }
-        // One document spoils the call: each by itself, so that the others are not lost.
-        Err(error) if error.document().is_some() => {
-            let mut scores = PairScores::default();
-            for (index, document) in documents.iter().enumerate() {
-                let embedding = embedder.embed_documents(&[document]);
-                scores.scores.push(match embedding {
-                    Ok(embedding) => similarity(index, embedding.as_slice()),
-                    Err(error) => Err(Error::new(error.kind(), format!("document {index} (counted from 0)"))
-                        .with_document(index)
-                        .with_source(error)),
-                });
-            }
-            Ok(scores)
-        }
-        Err(error) => Err(error),
-    }
+    let Similarities { of, truncated } = Similarities::embed(embedder, query, documents, true)?;
+    let pair = |similarity: Result<f32>| similarity.map(|similarity| PairScore::new(similarity, similarity));
+    Ok(PairScores { scores: of.into_iter().map(pair).collect(), truncated })
 }
 
 /// Whether the first of the highest scores is the same document in both lists.
@@ -235,6 +207,7 @@ fn exchanges(values: &mut [f32]) -> u64 {
 mod tests {
     use super::*;
     use crate::embeddings::Embeddings;
+    use crate::error::{Error, ErrorKind};
     use proptest::prelude::*;
 
     /// Scores a document by its length, or fails on "bad".

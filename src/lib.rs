@@ -25,6 +25,7 @@
 //!   its files declare is obeyed; a model that cannot work is refused when it is loaded, with the reason.
 //! - [`Ranking`] is the result: indexes and scores by falling score, ties in the caller's order, with a report of the
 //!   documents that were cut to fit the model. [`RankOptions`] has `top_n`, a threshold, raw scores.
+//! - [`Cascade`] puts a cross-encoder behind a bi-encoder: all documents are embedded, the most similar ones are read.
 //! - [`compare`](compare()) runs both engines on the same cases. [`CrossEncoder`] and [`BiEncoder`] are the traits it
 //!   sees, for models of your own.
 //! - [`runtime`] finds and loads ONNX Runtime; every engine does so by itself.
@@ -52,6 +53,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod cascade;
 mod compare;
 mod compute;
 mod embedder;
@@ -67,8 +69,10 @@ mod ranking;
 mod reranker;
 pub mod runtime;
 mod scoring;
+mod similarity;
 mod text;
 
+pub use cascade::{Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument};
 pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
 pub use compute::ComputeType;
 pub use embedder::{Embedder, EmbedderBuilder};

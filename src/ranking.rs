@@ -231,6 +231,10 @@ impl Ranking {
         &self.failures
     }
 
+    pub(crate) fn into_failures(self) -> Vec<Error> {
+        self.failures
+    }
+
     /// The number of results.
     pub fn len(&self) -> usize {
         self.results.len()

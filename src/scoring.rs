@@ -2,10 +2,13 @@
 //!
 //! Ranking and comparison see these alone, so that they can be tested with deterministic stand-ins, and so that a
 //! program can put a model of its own beside the ones of this crate. [`Reranker`](crate::Reranker) and
-//! [`Embedder`](crate::Embedder) are the implementations that run ONNX models.
+//! [`Embedder`](crate::Embedder) are the implementations that run ONNX models. A reference, a `Box` and an `Arc` of a
+//! model are models too.
+
+use std::sync::Arc;
 
 use crate::embeddings::Embeddings;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ranking::TruncatedDocument;
 
 /// A model that reads a query and a document together and gives one relevance score.
@@ -64,4 +67,43 @@ impl PairScores {
     pub fn new(scores: Vec<Result<PairScore>>) -> Self {
         Self { scores, truncated: Vec::new() }
     }
+
+    /// Refuses scores that cannot be matched with their documents: a model of somebody else's may miscount.
+    pub(crate) fn expect_one_for_each(&self, documents: usize) -> Result<()> {
+        if self.scores.len() == documents {
+            return Ok(());
+        }
+        let message = format!("the cross-encoder gave {} scores for {documents} documents", self.scores.len());
+        Err(Error::new(ErrorKind::Inference, message))
+    }
 }
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: CrossEncoder + ?Sized> CrossEncoder for $pointer {
+            fn name(&self) -> String {
+                (**self).name()
+            }
+
+            fn score(&self, query: &str, documents: &[&str]) -> Result<PairScores> {
+                (**self).score(query, documents)
+            }
+        }
+
+        impl<T: BiEncoder + ?Sized> BiEncoder for $pointer {
+            fn name(&self) -> String {
+                (**self).name()
+            }
+
+            fn embed_query(&self, query: &str) -> Result<Vec<f32>> {
+                (**self).embed_query(query)
+            }
+
+            fn embed_documents(&self, documents: &[&str]) -> Result<Embeddings> {
+                (**self).embed_documents(documents)
+            }
+        }
+    )*};
+}
+
+forward!(&T, Box<T>, Arc<T>);

@@ -4,6 +4,7 @@
 //! standard error. The exit code is 0 when all went well, 1 when the run finished but something in the input failed,
 //! and 2 for wrong usage or a set-up that cannot work; a reader that closes the pipe is not an error.
 
+mod cascade;
 mod compare;
 mod completions;
 mod doctor;

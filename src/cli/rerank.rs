@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::cascade::CascadeArguments;
 use super::failure::{Failure, Outcome};
 use super::input::{self, Document, Documents, InputFormat};
 use super::models::{EngineOptions, RerankerOptions, load_runtime, report_truncated};
 use super::output::{Output, message};
 use super::text::one_line;
-use crossrank::{RankOptions, Ranking};
+use crossrank::{
+    Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Error, RankOptions, RankedDocument, Ranking,
+    TruncatedDocument,
+};
 
 /// Rank the documents of a file by their relevance to a query.
 ///
@@ -34,7 +38,7 @@ pub(super) struct Arguments {
     /// Only the N best documents
     #[arg(long, short = 'n', value_name = "N")]
     top_n: Option<usize>,
-    /// Only documents with at least this score
+    /// Only documents with at least this cross-encoder score
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = finite)]
     threshold: Option<f32>,
     /// Print the model's raw logits instead of scores between 0 and 1
@@ -47,6 +51,8 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    cascade: CascadeArguments,
+    #[command(flatten)]
     reranker: RerankerOptions,
     #[command(flatten)]
     engine: EngineOptions,
@@ -54,7 +60,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One line a document: rank, score, text
+    /// One line a document: rank, score, similarity in a cascade, text
     Text,
     /// One JSON object with the documents' indexes, lines, scores and texts
     Json,
@@ -72,6 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let output = Output::open(arguments.output.as_deref())?;
     load_runtime()?;
     let reranker = arguments.reranker.load(&arguments.engine)?.engine;
+    let first_stage = arguments.cascade.load(&arguments.engine)?;
     let Documents { documents, bad_lines } = input::documents(&bytes, &arguments.file, arguments.input);
     drop(bytes);
     let file = input::shown(&arguments.file);
@@ -86,27 +93,91 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if let Some(score) = arguments.threshold {
         options = options.threshold(score);
     }
-    let ranking = reranker.rerank_with(&arguments.query, &texts, &options)?;
-    for failure in ranking.failures() {
+    let ranked = match &first_stage {
+        None => Ranked::from(reranker.rerank_with(&arguments.query, &texts, &options)?),
+        Some((embedder, candidates)) => {
+            let options = CascadeOptions::new().candidates(*candidates).ranking(options);
+            let cascade = Cascade::new(&embedder.engine, &reranker);
+            let ranking = cascade.rerank_with(&arguments.query, &texts, &options)?;
+            report_truncated(ranking.truncated_embeddings(), "the bi-encoder", embedder.engine.info().max_length);
+            Ranked::of_cascade(ranking, embedder.engine.info().title())
+        }
+    };
+    for failure in &ranked.failures {
         let line = failure.document().map_or(0, |index| documents[index].line);
         message(&format!("error: {file}, line {line}: {}", failure.chain()));
     }
-    report_truncated(ranking.truncated(), "the cross-encoder", reranker.info().max_length);
+    report_truncated(&ranked.truncated, "the cross-encoder", reranker.info().max_length);
     let text = match arguments.format {
-        Format::Text => as_text(&ranking, &documents),
-        Format::Json => as_json(arguments, &reranker.info().title(), &ranking, &documents),
+        Format::Text => as_text(&ranked, &documents),
+        Format::Json => as_json(arguments, &reranker.info().title(), &ranked, &documents),
     };
     output.write(&text)?;
-    let failed = !bad_lines.is_empty() || !ranking.failures().is_empty();
+    let failed = !bad_lines.is_empty() || !ranked.failures.is_empty();
     Ok(if failed { Outcome::InputFailed } else { Outcome::Done })
 }
 
-fn as_text(ranking: &Ranking, documents: &[Document]) -> String {
+/// The result of a cross-encoder, or of a cascade.
+struct Ranked {
+    results: Vec<RankedLine>,
+    truncated: Vec<TruncatedDocument>,
+    failures: Vec<Error>,
+    first_stage: Option<FirstStage>,
+}
+
+/// What only a cascade has.
+struct FirstStage {
+    embedder: String,
+    candidates: usize,
+    truncated: Vec<TruncatedDocument>,
+}
+
+struct RankedLine {
+    index: usize,
+    /// None in a cascade, if the document was not cross-encoded.
+    score: Option<f32>,
+    /// None without a cascade.
+    similarity: Option<f32>,
+}
+
+impl From<Ranking> for Ranked {
+    fn from(ranking: Ranking) -> Self {
+        let line =
+            |result: &RankedDocument| RankedLine { index: result.index, score: Some(result.score), similarity: None };
+        Self {
+            results: ranking.iter().map(line).collect(),
+            truncated: ranking.truncated().to_vec(),
+            failures: ranking.failures().to_vec(),
+            first_stage: None,
+        }
+    }
+}
+
+impl Ranked {
+    fn of_cascade(ranking: CascadeRanking, embedder: String) -> Self {
+        let line = |result: &CascadedDocument| RankedLine {
+            index: result.index,
+            score: result.score,
+            similarity: Some(result.similarity),
+        };
+        let truncated = ranking.truncated_embeddings().to_vec();
+        Self {
+            results: ranking.iter().map(line).collect(),
+            truncated: ranking.truncated().to_vec(),
+            failures: ranking.failures().to_vec(),
+            first_stage: Some(FirstStage { embedder, candidates: ranking.candidates(), truncated }),
+        }
+    }
+}
+
+fn as_text(ranked: &Ranked, documents: &[Document]) -> String {
     let mut text = String::new();
-    for (result, rank) in ranking.iter().zip(1..) {
+    for (result, rank) in ranked.results.iter().zip(1..) {
+        let score = result.score.map_or("none".to_owned(), |score| format!("{score:.7}"));
+        let similarity = result.similarity.map_or(String::new(), |cosine| format!(" [Similarity: {cosine:.7}]"));
         let document = one_line(&documents[result.index].text);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{rank}. [Score: {:.7}] {document}", result.score);
+        let _ = writeln!(text, "{rank}. [Score: {score}]{similarity} {document}");
     }
     text
 }
@@ -116,7 +187,16 @@ struct JsonRanking<'a> {
     query: &'a str,
     model: &'a str,
     raw_scores: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cascade: Option<JsonCascade<'a>>,
     results: Vec<JsonResult<'a>>,
+    truncated: Vec<JsonTruncated>,
+}
+
+#[derive(Serialize)]
+struct JsonCascade<'a> {
+    embedder: &'a str,
+    candidates: usize,
     truncated: Vec<JsonTruncated>,
 }
 
@@ -126,7 +206,10 @@ struct JsonResult<'a> {
     line: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a serde_json::Value>,
-    relevance_score: f32,
+    /// `null` in a cascade, if the document was not cross-encoded.
+    relevance_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
     document: &'a str,
 }
 
@@ -137,20 +220,40 @@ struct JsonTruncated {
     at_least: bool,
 }
 
-fn as_json(arguments: &Arguments, model: &str, ranking: &Ranking, documents: &[Document]) -> String {
-    let results = ranking
-        .iter()
-        .map(|result| {
-            let Document { line, id, text } = &documents[result.index];
-            let id = id.as_ref();
-            JsonResult { index: result.index, line: *line, id, relevance_score: result.score, document: text }
-        })
-        .collect();
-    let truncated = ranking
-        .truncated()
-        .iter()
-        .map(|cut| JsonTruncated { index: cut.index, dropped_tokens: cut.dropped_tokens, at_least: cut.at_least })
-        .collect();
-    let value = JsonRanking { query: &arguments.query, model, raw_scores: arguments.raw_scores, results, truncated };
-    super::output::json(&value)
+impl JsonTruncated {
+    fn list(truncated: &[TruncatedDocument]) -> Vec<Self> {
+        let cut = |cut: &TruncatedDocument| Self {
+            index: cut.index,
+            dropped_tokens: cut.dropped_tokens,
+            at_least: cut.at_least,
+        };
+        truncated.iter().map(cut).collect()
+    }
+}
+
+fn as_json(arguments: &Arguments, model: &str, ranked: &Ranked, documents: &[Document]) -> String {
+    let result = |RankedLine { index, score, similarity }: &RankedLine| {
+        let Document { line, id, text } = &documents[*index];
+        JsonResult {
+            index: *index,
+            line: *line,
+            id: id.as_ref(),
+            relevance_score: *score,
+            similarity: *similarity,
+            document: text,
+        }
+    };
+    let cascade = ranked.first_stage.as_ref().map(|FirstStage { embedder, candidates, truncated }| JsonCascade {
+        embedder,
+        candidates: *candidates,
+        truncated: JsonTruncated::list(truncated),
+    });
+    super::output::json(&JsonRanking {
+        query: &arguments.query,
+        model,
+        raw_scores: arguments.raw_scores,
+        cascade,
+        results: ranked.results.iter().map(result).collect(),
+        truncated: JsonTruncated::list(&ranked.truncated),
+    })
 }

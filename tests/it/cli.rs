@@ -264,6 +264,58 @@ mod rerank {
     }
 
     #[test]
+    fn a_cascade_has_both_scores() {
+        let query = ["rerank", "-q", "capital of France"];
+        let cascade = [&query[..], &["--cascade", "2"]].concat();
+        let output = run_with_input(&cascade, LINES);
+        assert_code(&output, 0);
+        assert_eq!(stderr(&output), "");
+        let lines: Vec<&str> = stdout(&output).lines().collect();
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[0].starts_with("1. [Score: 0.") && lines[0].contains("] [Similarity: 0."), "{}", lines[0]);
+        assert!(lines[0].ends_with("] Paris is the capital of France."), "{}", lines[0]);
+        assert!(lines[1].starts_with("2. [Score: 0.") && lines[1].ends_with("] Spain"), "{}", lines[1]);
+        assert!(lines[2..].iter().all(|line| line.contains(". [Score: none] [Similarity: ")), "{lines:?}");
+        let top = run_with_input(&[&cascade[..], &["-n", "3"]].concat(), LINES);
+        assert_eq!(stdout(&top).lines().collect::<Vec<_>>(), lines[..3]);
+        let threshold = run_with_input(&[&cascade[..], &["--threshold", "0"]].concat(), LINES);
+        assert_eq!(stdout(&threshold).lines().collect::<Vec<_>>(), lines[..2], "no score, no threshold");
+
+        let json = |extra: &[&str]| -> Value {
+            let output = run_with_input(&[&query[..], &["--format", "json"], extra].concat(), LINES);
+            assert_code(&output, 0);
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let (all, auto, two) = (json(&[]), json(&["--cascade", "auto"]), json(&["--cascade", "2"]));
+        assert_eq!((&auto["cascade"]["candidates"], &two["cascade"]["candidates"]), (&4.into(), &2.into()));
+        assert!(two["cascade"]["embedder"].as_str().unwrap().starts_with("bundled bi-encoder"));
+        assert!(two["results"][2]["relevance_score"].is_null() && two["results"][2]["similarity"].is_number());
+        assert!(all.get("cascade").is_none() && all["results"][0].get("similarity").is_none());
+        let scores = |json: &Value| -> Vec<(Value, Value)> {
+            let results = json["results"].as_array().unwrap().iter();
+            results.map(|result| (result["line"].clone(), result["relevance_score"].clone())).collect()
+        };
+        assert_eq!(scores(&auto), scores(&all), "all documents are candidates");
+        assert_eq!(scores(&two)[..1], scores(&all)[..1]);
+    }
+
+    #[test]
+    fn a_cascades_failures_and_cuts_are_those_of_the_lines() {
+        let fixture = Copy::of("bert-cross-encoder").with_graph("nan.onnx");
+        let reranker = text(fixture.path());
+        let long = "old library ".repeat(300);
+        let input = format!("bread\nthe old library, nan\n{long}\nan old library\n");
+        let arguments = ["rerank", "-q", "old library", "--cascade", "3", "--reranker", reranker, "--format", "json"];
+        let output = run_with_input(&arguments, input.as_bytes());
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("standard input, line 2: "), "{}", stderr(&output));
+        assert!(stderr(&output).contains("tokens of the bi-encoder"), "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["cascade"]["truncated"][0]["index"], 2);
+        assert_eq!(json["results"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
     fn a_closed_pipe_is_not_an_error() {
         let bert = bert();
         let mut child = crossrank(&["rerank", "-q", "old", "--reranker", &bert])
@@ -294,6 +346,10 @@ mod set_up {
             &["rerank", "-q", "x", "no/such/file"],
             &["rerank", "-q", "x", "--top-n", "-1"],
             &["rerank", "-q", "x", "--threshold", "nan"],
+            &["rerank", "-q", "x", "--cascade", "0"],
+            &["rerank", "-q", "x", "--cascade", "some"],
+            &["rerank", "-q", "x", "--embedder", "bundled"],
+            &["rerank", "-q", "x", "--cascade", "1", "--embedder", "no/such/folder"],
             &["compare", "--cases", "no/such/file"],
             &["compare", "-o", "no/such/folder/file"],
             &[],
