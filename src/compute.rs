@@ -11,8 +11,17 @@ use crate::error::{Error, ErrorKind};
 /// graph widens; nothing has to be exported again. Attention, normalisation, activations and the head stay in fp32. Each
 /// choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
-/// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata), else
-/// [`Float32`](Self::Float32).
+/// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
+/// [`Int16`](Self::Int16) for the bundled models, whose weights have 8 bits, and [`Float32`](Self::Float32) for all others.
+/// What really runs stands in [`ModelInfo::compute`](crate::ModelInfo::compute).
+///
+/// ```
+/// use crossrank::{ComputeType, Reranker};
+///
+/// let fast = Reranker::builder().compute_type(ComputeType::Int8).build()?;
+/// assert_eq!(fast.info().compute, ComputeType::Int8);
+/// # Ok::<(), crossrank::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComputeType {
@@ -20,8 +29,8 @@ pub enum ComputeType {
     OnnxRuntime,
     /// fp32, on this crate's kernels where the processor has AVX2 or AVX-512; else as [`OnnxRuntime`](Self::OnnxRuntime).
     Float32,
-    /// 16-bit integers: activations of 15 bits with a scale for each token, weights of 11 bits with a scale for each 128
-    /// inputs of a column. Scores are hardly to be told from those of fp32.
+    /// 16-bit integers: weights of 13 bits with a scale for each 128 inputs of a column, activations of 13 to 16 bits (as
+    /// many as their sums allow) with a scale for each token. Scores are hardly to be told from those of fp32.
     Int16,
     /// 8-bit integers for the tokens of documents and 16-bit ones for those of the query and the special tokens around it,
     /// on which a cross-encoder's score depends most.

@@ -60,7 +60,7 @@ impl Loaded {
         let compute = match (options.compute, facts.compute()) {
             (Some(compute), _) => compute,
             (None, Some(stated)) => stated.parse()?,
-            (None, None) => ComputeType::Float32,
+            (None, None) => files.compute(),
         };
         let mut engine = Engine::new(
             &weights,
@@ -91,6 +91,7 @@ impl Loaded {
             normalized: false,
             dimensions: None,
             compute: engine.runs_as(),
+            kernels: engine.kernels(),
             device: "CPU",
             threads: engine.threads(),
             files: files.into_read(),

@@ -164,8 +164,11 @@ impl RerankerBuilder {
         self
     }
 
-    /// In which numbers the model's layers are computed; by default what its file says, else
-    /// [`ComputeType::Float32`].
+    /// In which numbers the model's layers are computed: see [`ComputeType`], also for the default.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) fails if integers are asked for and the graph has no layers that could be computed so.
     pub fn compute_type(mut self, compute: ComputeType) -> Self {
         self.load.compute = Some(compute);
         self

@@ -128,6 +128,7 @@ fn describe_model<T>(
     }
     detail(report, "inputs", &info.inputs.join(", "));
     detail(report, "output", &info.output);
+    detail(report, "computed in", &format!("{} ({})", info.compute, info.kernels));
     detail(report, "runs on", &format!("{}, {} at a time", info.device, info.threads));
     detail(report, "load time", &format!("{:.0} ms", milliseconds(loaded.load_time)));
     for file in &info.files {

@@ -98,6 +98,14 @@ impl Engine {
         self.runs_as
     }
 
+    /// Whose kernels they run on.
+    pub(crate) fn kernels(&self) -> &'static str {
+        match self.runs_as {
+            ComputeType::OnnxRuntime => "ONNX Runtime",
+            ComputeType::Float32 | ComputeType::Int16 | ComputeType::Int8 => Isa::detect().name(),
+        }
+    }
+
     /// The graph's inputs and output.
     pub(crate) fn io(&self) -> &GraphIo {
         &self.io

@@ -9,6 +9,8 @@ mod first_token;
 mod linear;
 mod norm;
 mod onnx;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use bytes::Bytes;

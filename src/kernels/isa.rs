@@ -43,10 +43,9 @@ impl Isa {
     }
 
     /// What people call it.
-    #[allow(dead_code)]
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Isa::Portable => "portable",
+            Isa::Portable => "plain Rust",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]

@@ -63,6 +63,8 @@ pub struct ModelInfo {
     pub precision: String,
     /// In which numbers the layers are computed.
     pub compute: ComputeType,
+    /// Whose kernels compute them: `ONNX Runtime`, or this crate's for an instruction set, such as `AVX-512 VNNI`.
+    pub kernels: &'static str,
     /// The most tokens that one input may have, special tokens included.
     pub max_length: usize,
     /// Where that limit comes from.

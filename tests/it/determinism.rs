@@ -1,8 +1,11 @@
 //! A pair's score belongs to the pair: the same bits alone, in any company, in any order, with any number of workers.
 
-use crossrank::{Embedder, ModelSource, Reranker};
+use crossrank::{ComputeType, Embedder, ModelSource, Reranker};
 
 use crate::fixtures::{self, Copy};
+
+const ALL: [ComputeType; 4] =
+    [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
 
 const QUERY: &str = "where is the old library?";
 
@@ -19,8 +22,8 @@ fn documents() -> Vec<String> {
     documents
 }
 
-fn reranker(model: &ModelSource, threads: usize) -> Reranker {
-    Reranker::builder().model(model.clone()).threads(threads).build().unwrap()
+fn reranker(model: &ModelSource, compute: ComputeType, threads: usize) -> Reranker {
+    Reranker::builder().model(model.clone()).compute_type(compute).threads(threads).build().unwrap()
 }
 
 fn bits(reranker: &Reranker, documents: &[String]) -> Vec<u32> {
@@ -29,13 +32,13 @@ fn bits(reranker: &Reranker, documents: &[String]) -> Vec<u32> {
     scores.scores.into_iter().map(|score| score.unwrap().logit.to_bits()).collect()
 }
 
-fn check(model: &ModelSource) {
+fn check(model: &ModelSource, compute: ComputeType) {
     let documents = documents();
-    let one = reranker(model, 1);
+    let one = reranker(model, compute, 1);
     let alone: Vec<u32> = documents.iter().map(|document| bits(&one, std::slice::from_ref(document))[0]).collect();
     assert!(alone.iter().collect::<std::collections::HashSet<_>>().len() > 30, "scores that differ");
     for threads in [1, 4] {
-        let reranker = reranker(model, threads);
+        let reranker = reranker(model, compute, threads);
         assert_eq!(bits(&reranker, &documents), alone, "in company, {threads} workers");
         let reversed: Vec<String> = documents.iter().rev().cloned().collect();
         let mut of_reversed = bits(&reranker, &reversed);
@@ -46,7 +49,7 @@ fn check(model: &ModelSource) {
         assert_eq!(bits(&reranker, &some), of_some, "in other company, {threads} workers");
     }
     // Many callers at the same time, on the pool of the process.
-    let shared = Reranker::builder().model(model.clone()).build().unwrap();
+    let shared = Reranker::builder().model(model.clone()).compute_type(compute).build().unwrap();
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| bits(&shared, &documents))).collect();
         for caller in callers {
@@ -57,19 +60,23 @@ fn check(model: &ModelSource) {
 
 #[test]
 fn small_model() {
-    check(&ModelSource::dir(fixtures::path("bert-cross-encoder")));
+    for compute in ALL {
+        check(&ModelSource::dir(fixtures::path("bert-cross-encoder")), compute);
+    }
 }
 
 /// A graph that scales by the whole batch, as dynamically quantised models do: its batches are found out and given up.
 #[test]
 fn a_model_whose_batches_change_its_scores() {
     let fixture = Copy::of("bert-cross-encoder").with_graph("company.onnx");
-    check(&ModelSource::dir(fixture.path()));
+    check(&ModelSource::dir(fixture.path()), ComputeType::OnnxRuntime);
 }
 
 #[test]
 fn bundled_model() {
-    check(&ModelSource::bundled());
+    for compute in [ComputeType::Int16, ComputeType::Int8] {
+        check(&ModelSource::bundled(), compute);
+    }
 }
 
 #[test]
