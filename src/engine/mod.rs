@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::compute::ComputeType;
 use crate::graph::{self, Numbers};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, Team};
 use crate::model::Weights;
 use crate::text::Tokens;
 use exact::{Exactness, Trust};
@@ -59,6 +59,18 @@ fn numbers(compute: ComputeType, isa: Isa) -> Option<Numbers> {
         ComputeType::Float32 => (isa != Isa::Portable).then_some(Numbers::Float32),
         ComputeType::Int16 => Some(Numbers::Int16),
         ComputeType::Int8 => Some(Numbers::Int8),
+    }
+}
+
+/// The most threads that run one batch together: products are not large enough for more.
+const MOST_HELPED: usize = 8;
+
+/// Counts a batch as finished, also if running it panics: the helpers must not wait for ever.
+struct Finished<'a>(&'a AtomicUsize);
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -142,21 +154,30 @@ impl Engine {
         inputs: &[Tokens],
         reduce: impl Fn(Output<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
-        if let [input] = inputs {
+        let batches = plan::batches(inputs, self.threads());
+        // Only this crate's kernels divide their work among threads.
+        let helpers = if self.runs_as == ComputeType::OnnxRuntime { 1 } else { MOST_HELPED };
+        let workers = self.threads().min(batches.len().saturating_mul(helpers));
+        if let ([input], 1) = (inputs, workers) {
             return vec![self.alone(input, &reduce)];
         }
-        let batches = plan::batches(inputs, self.threads());
-        let next = AtomicUsize::new(0);
-        // Each worker takes the next batch until there is none: unlike a split of the list, this keeps the order.
-        let work = |_| {
+        let (next, unfinished) = (AtomicUsize::new(0), AtomicUsize::new(batches.len()));
+        let teams: Vec<Team> = (0..workers).map(|_| Team::default()).collect();
+        // Each worker takes the next batch until there is none: unlike a split of the list, this keeps the order. Then it
+        // helps the others, until all have finished.
+        let work = |worker: usize| {
             let mut mine = Vec::new();
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let _finished = Finished(&unfinished);
                 let members: Vec<&Tokens> = batch.iter().map(|index| &inputs[*index]).collect();
-                mine.extend(batch.iter().copied().zip(self.together(&members, &reduce)));
+                let results = teams[worker].own(|| self.together(&members, &reduce));
+                mine.extend(batch.iter().copied().zip(results));
+            }
+            if helpers > 1 {
+                Team::help(&teams, || unfinished.load(Ordering::Acquire) == 0);
             }
             mine
         };
-        let workers = self.threads().min(batches.len());
         let finished: Vec<Vec<(usize, Result<T>)>> =
             self.workers.run(|| (0..workers).into_par_iter().with_max_len(1).map(work).collect());
         let mut results: Vec<Option<Result<T>>> = inputs.iter().map(|_| None).collect();

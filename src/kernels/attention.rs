@@ -10,6 +10,7 @@ use super::activation;
 use super::aligned::Aligned;
 use super::isa::Isa;
 use super::matrix::{Store, Tile, multiply, tiles};
+use super::team::in_parts;
 
 /// Heads, and the numbers of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,15 @@ thread_local! {
     });
 }
 
+/// Heads of fewer products are not divided among threads.
+const SMALLEST_PART: usize = 250_000;
+
+/// Where the results go: each part writes its own columns.
+struct Out(*mut f32);
+
+// SAFETY: as above; the thread that owns the results waits for the others.
+unsafe impl Sync for Out {}
+
 /// More than any kernel computes at once.
 const MOST_ROWS: usize = 16;
 const NO_BIAS: [f32; 64] = [0.0; 64];
@@ -91,17 +101,24 @@ impl Attention<'_> {
                 + self.tokens;
             assert!(mask.values.len() >= last, "the mask of attention is too small");
         }
-        SCRATCH.with_borrow_mut(|scratch| {
-            for text in 0..self.batch {
-                for head in 0..self.heads.count {
-                    self.head(scratch, text, head, &mut out[text * self.queries * width..][..self.queries * width]);
-                }
-            }
+        let out = Out(out.as_mut_ptr());
+        let grain = SMALLEST_PART.div_ceil(self.queries * self.tokens * self.heads.size);
+        in_parts(self.batch * self.heads.count, grain, |index| {
+            let out = &out;
+            let (text, head) = (index / self.heads.count, index % self.heads.count);
+            // SAFETY: this part alone writes the columns of this head in the rows of this text.
+            SCRATCH.with_borrow_mut(|scratch| unsafe {
+                self.head(scratch, text, head, out.0.add(text * self.queries * width));
+            });
         });
     }
 
-    /// One head of one text; `out` is the text's `[queries, width]`.
-    fn head(&self, scratch: &mut Scratch, text: usize, head: usize, out: &mut [f32]) {
+    /// One head of one text.
+    ///
+    /// # Safety
+    ///
+    /// `out` must be the text's `[queries, width]`, and nobody else may touch the columns of this head.
+    unsafe fn head(&self, scratch: &mut Scratch, text: usize, head: usize, out: *mut f32) {
         let Heads { size, .. } = self.heads;
         let (width, panel) = (self.heads.width(), self.isa.panel());
         let first = text * self.tokens * width + head * size;
@@ -161,7 +178,7 @@ impl Attention<'_> {
                         b: scratch.values.as_ptr().add(index * panel * self.tokens * 4),
                         groups: self.tokens,
                         row_scales: sums.as_ptr(),
-                        out: out[at..].as_mut_ptr(),
+                        out: out.add(at),
                         out_stride: width,
                         columns: panel.min(size - index * panel),
                         ..tile

@@ -1,11 +1,13 @@
 //! Products of rows with a constant matrix: y = GELU(x · W + b).
 
 use std::cell::RefCell;
+use std::ptr;
 
 use super::aligned::Aligned;
 use super::isa::Isa;
 use super::matrix::{Matrix, Store, Tile, multiply, tiles};
 use super::quantize::{self, Rounding, RowScales};
+use super::team::in_parts;
 
 /// In which numbers products are computed; sums across blocks, biases and everything else stay in fp32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,24 @@ const CACHED_BYTES: usize = 256 << 10;
 
 /// Row scales of fp32 rows.
 const ONES: [f32; 16] = [1.0; 16];
+
+/// Fewer products than this are not divided: it takes a few microseconds to run them.
+const SMALLEST_PART: usize = 500_000;
+
+/// Where the rows of a product lie, and where its results go.
+#[derive(Debug, Clone, Copy)]
+struct Operands {
+    a: *const u8,
+    a_stride: usize,
+    row_scales: *const f32,
+    row_offsets: Option<*const f32>,
+    row_starts: Option<*const i32>,
+    out: *mut f32,
+}
+
+// SAFETY: what it points to is read by all threads, but for `out`, of which each part writes its own columns; the thread
+// that owns all of it waits for the others.
+unsafe impl Sync for Operands {}
 
 /// What a thread needs while it multiplies; kept for its next product.
 struct Scratch {
@@ -132,45 +152,59 @@ impl Linear {
     }
 
     fn run_chunk(&self, scratch: &mut Scratch, rows: &[f32], out: &mut [f32]) {
-        let Matrix { store, isa, inputs, columns, blocks, groups, .. } = self.matrix;
+        let Matrix { store, isa, inputs, .. } = self.matrix;
         let count = rows.len() / inputs;
         let (a, a_stride) = match store {
             Store::F32 => (rows.as_ptr().cast(), inputs * 4),
             Store::I16 | Store::I8 => (self.quantize(scratch, rows), self.matrix.padded_inputs() * store.bytes()),
         };
-        let starts = if store == Store::I8 { scratch.starts.as_ptr() } else { std::ptr::null() };
-        let offsets =
-            if self.arithmetic == Arithmetic::Int8 { scratch.offsets.as_ptr() } else { std::ptr::null() };
-        let panel = isa.panel();
-        for index in 0..self.matrix.panels() {
-            let (column_scales, column_sums) = self.matrix.panel_scales(index);
+        let operands = Operands {
+            a,
+            a_stride,
+            row_scales: if store == Store::F32 { ONES.as_ptr() } else { scratch.scales.as_ptr() },
+            row_offsets: (self.arithmetic == Arithmetic::Int8).then_some(scratch.offsets.as_ptr()),
+            row_starts: (store == Store::I8).then_some(scratch.starts.as_ptr()),
+            out: out.as_mut_ptr(),
+        };
+        // Panels of so few products are not worth a thread of their own.
+        let grain = SMALLEST_PART.div_ceil(count * inputs * isa.panel());
+        in_parts(self.matrix.panels(), grain, |index| {
+            let operands = operands;
             for (first, height) in tiles(count, isa.rows()) {
-                let of_first = first * blocks;
-                // SAFETY: all offsets are within what they point into: `first` is a row, `index` a panel.
-                let tile = unsafe {
-                    Tile {
-                        a: a.add(first * a_stride),
-                        a_stride,
-                        b: self.matrix.panel(index),
-                        blocks,
-                        groups,
-                        row_scales: match store {
-                            Store::F32 => ONES.as_ptr(),
-                            Store::I16 | Store::I8 => scratch.scales.as_ptr().add(of_first),
-                        },
-                        row_offsets: if offsets.is_null() { offsets } else { offsets.add(of_first) },
-                        row_starts: if starts.is_null() { starts } else { starts.add(of_first) },
-                        column_scales,
-                        column_sums,
-                        bias: self.bias.as_ptr().add(index * panel),
-                        gelu: self.gelu,
-                        out: out.as_mut_ptr().add(first * columns + index * panel),
-                        out_stride: columns,
-                        columns: panel.min(columns - index * panel),
-                    }
-                };
-                // SAFETY: the tile's rows and columns are within `a`, the panel and `out`, and `isa` was detected.
-                unsafe { multiply(isa, store, height, &tile) };
+                // SAFETY: `first` and `height` are within the rows, `index` is a panel, its columns of `out` are written by
+                // this part alone, and `isa` was detected.
+                unsafe { multiply(isa, store, height, &self.tile(operands, first, index)) };
+            }
+        });
+    }
+
+    /// The tile of the rows from `first` on with the columns of a panel.
+    ///
+    /// # Safety
+    ///
+    /// `first` must be one of the rows that the operands point to, and `panel` one of the matrix.
+    unsafe fn tile(&self, operands: Operands, first: usize, panel: usize) -> Tile {
+        let Matrix { store, isa, columns, blocks, groups, .. } = self.matrix;
+        let (column_scales, column_sums) = self.matrix.panel_scales(panel);
+        let (width, of_first) = (isa.panel(), first * blocks);
+        // SAFETY: as the caller promises, all offsets are within what they point into.
+        unsafe {
+            Tile {
+                a: operands.a.add(first * operands.a_stride),
+                a_stride: operands.a_stride,
+                b: self.matrix.panel(panel),
+                blocks,
+                groups,
+                row_scales: if store == Store::F32 { operands.row_scales } else { operands.row_scales.add(of_first) },
+                row_offsets: operands.row_offsets.map_or(ptr::null(), |offsets| offsets.add(of_first)),
+                row_starts: operands.row_starts.map_or(ptr::null(), |starts| starts.add(of_first)),
+                column_scales,
+                column_sums,
+                bias: self.bias.as_ptr().add(panel * width),
+                gelu: self.gelu,
+                out: operands.out.add(first * columns + panel * width),
+                out_stride: columns,
+                columns: width.min(columns - panel * width),
             }
         }
     }

@@ -6,7 +6,9 @@
 //!
 //! - [`linear`] multiplies rows by a packed constant matrix in fp32, in 16-bit or in 8-bit integers, with one scale for each
 //!   row and for each 128 inputs of a column, and adds the bias and applies GELU while the result is in registers or cache;
-//! - [`attention`] reads queries, keys and values where they lie.
+//! - [`attention`] reads queries, keys and values where they lie;
+//! - [`norm`] adds the residual and normalises in one pass;
+//! - [`team`] lets threads that have nothing else to do help with the products of another.
 //!
 //! Every row of a result depends on its own row of the input alone, and is computed by the same operations in the same
 //! order whatever rows stand beside it: the same bits in any batch. Integer sums are exact, so the three instruction sets
@@ -21,6 +23,7 @@ mod matrix;
 mod norm;
 mod portable;
 mod quantize;
+mod team;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -28,3 +31,4 @@ pub(crate) use attention::{Attention, Heads, Mask};
 pub(crate) use isa::Isa;
 pub(crate) use linear::{Arithmetic, Linear};
 pub(crate) use norm::LayerNorm;
+pub(crate) use team::Team;
