@@ -1,6 +1,7 @@
 """The parent's side of a driver: a process that answers one line for each line (see drivers/protocol.py)."""
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -16,16 +17,27 @@ class DriverError(Exception):
     """A driver that did not start, died or hung; the message says why."""
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def before_exec(cpus):
+    """Binds the process to processors, and has it killed when the parent dies: stopped, it would not notice."""
+    os.sched_setaffinity(0, cpus)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Driver:
     """A running driver. It is stopped by a signal whenever it has nothing to do, so that it takes no time from others."""
 
     def __init__(self, command, environment, cpus, log):
         self.log = log
-        start = time.perf_counter()
-        with log.open("a", encoding="utf-8") as errors:
+        with log.open("ab") as errors:
+            self.log_start = errors.tell()
+            start = time.perf_counter()
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
-                preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+                preexec_fn=lambda: before_exec(cpus),
             )  # fmt: skip
         ready = self._read()
         self.start_seconds = time.perf_counter() - start
@@ -80,7 +92,8 @@ class Driver:
         with contextlib.suppress(OSError):
             self.process.kill()
         code = self.process.wait()
-        lines = [line.strip() for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        written = self.log.read_bytes()[self.log_start :].decode("utf-8", "replace")
+        lines = [line.strip() for line in written.splitlines()]
         reasons = [line for line in lines if "Error" in line or line.startswith("error")] or lines[-1:]
         reason = reasons[-1] if reasons else f"exit code {code}"
         return DriverError(f"the driver {what}: {reason[:300]}")

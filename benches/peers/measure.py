@@ -1,7 +1,8 @@
 """Drives the same requests through all engines, in turns, and collects what they took.
 
 1. Starts: every engine in a fresh process, in turns: seconds from the start of the process to the first score. The
-   first of these processes then runs the mixed load once and nothing else: its peak memory is the one reported.
+   first of these processes then runs the mixed load once and nothing else: its peak memory is the one reported, and
+   its rate is that of the first time, with nothing warm.
 2. Rounds: in each round and for each load, every engine runs the load once, one after the other; in the next round
    another one begins. A process runs a load once before that is timed. Only one process runs at any time: the others
    are stopped by a signal. They stay in memory as long as there is room.
@@ -14,7 +15,7 @@ from engines import TOLERANCE
 from prepare import HERE, WORK, say
 
 MAX_LENGTH = 512
-TUNING_LOAD, TUNING_ROUNDS = f"{loads.QUERY_100} (0)", 2
+TUNING_ROUNDS = 2
 # Memory that must be free beside what an engine is known to need.
 SPARE = 1 << 30
 
@@ -50,18 +51,18 @@ class Stand:
         return Driver(self.command(engine, [*self.options(engine), *more]), environment, self.cpus, log)
 
 
-def tune(stand, engine):
-    """Which of the values is fastest on 100 mixed documents; all values in turns."""
+def tune(stand, engine, request):
+    """Which of the values is fastest on the request; all values in turns."""
     key, *values = engine.tune
     drivers = {}
     try:
         for value in values:
             drivers[value] = stand.start(engine, [f"{key}={value}"])
-            drivers[value].run(TUNING_LOAD)
+            drivers[value].run(request)
         times = {value: [] for value in values}
         for _ in range(TUNING_ROUNDS):
             for value in values:
-                times[value].append(drivers[value].run(TUNING_LOAD)[0])
+                times[value].append(drivers[value].run(request)[0])
     finally:
         for driver in drivers.values():
             driver.close()
@@ -78,6 +79,8 @@ class Result:
         self.tuned = None
         self.starts = []
         self.peak = None
+        self.first_seconds = None
+        """Of the mixed load in a fresh process."""
         self.seconds = {}
         """{load: [[seconds of each request] of each round]}"""
         self.logits = {}
@@ -101,7 +104,7 @@ class Result:
         return {
             "key": self.engine.key, "title": self.engine.title, "precision": self.engine.precision,
             "failure": self.failure, "versions": self.versions, "tuned": self.tuned, "starts": self.starts,
-            "peak": self.peak, "seconds": self.seconds, "difference": self.difference(reference),
+            "peak": self.peak, "first_seconds": self.first_seconds, "seconds": self.seconds, "difference": self.difference(reference),
             "off": self.off(reference),
         }  # fmt: skip
 
@@ -110,12 +113,12 @@ def working(results):
     return [result for result in results if result.failure is None]
 
 
-def tune_all(stand, results):
+def tune_all(stand, results, request):
     for result in working(results):
         if result.engine.tune:
             say(f"tuning {result.engine.key}")
             try:
-                value = stand.tuned[result.engine.key] = tune(stand, result.engine)
+                value = stand.tuned[result.engine.key] = tune(stand, result.engine, request)
                 result.tuned = f"{result.engine.tune[0]} {value}"
             except DriverError as error:
                 result.fail(error)
@@ -131,7 +134,7 @@ def measure_starts(stand, results, count, peak_load):
                     result.starts.append(driver.start_seconds)
                     result.versions = driver.versions
                     if number == 0:
-                        driver.run(peak_load)
+                        result.first_seconds, _ = driver.run(peak_load)
                         result.peak = driver.memory("VmHWM")
                 finally:
                     driver.close()

@@ -67,9 +67,12 @@ def other(summary, results, names):
         peak = f"{result['peak'] / 1e6:.0f}" if result["peak"] else "–"
         start = f"{statistics.median(result['starts']):.2f}" if result["starts"] else "–"
         difference = "–" if result["difference"] is None else f"{result['difference']:.1e}"
-        rows.append([name(result), result["precision"], *latencies, peak, start, difference])
+        first = "–"
+        if result["first_seconds"]:
+            first = number(summary.data["mixed"] / result["first_seconds"])
+        rows.append([name(result), result["precision"], *latencies, first, peak, start, difference])
     heads = [f"{load}: p50 / p95, ms" for load in names]
-    return table(["<engine", "<weights", *heads, "peak memory, MB", "first score, s", "max. difference"], rows)
+    return table(["<engine", "<weights", *heads, "mixed, first time, pairs/s", "peak memory, MB", "first score, s", "max. difference"], rows)
 
 
 def ratios(summary, names):
@@ -145,7 +148,7 @@ def report(summary, plot):
         ]
     parts += [
         "## Latency, memory, start, scores\n",
-        "Peak memory: VmHWM of a process that runs the mixed load once. First score: from the start of the process, "
+        "Peak memory: VmHWM of a fresh process that runs the mixed load once; mixed, first time: its rate. First score: from the start of the process, "
         "median. Max. difference: of a logit from sentence-transformers' with torch in fp32, over all loads above; ⚠ marks "
         "an engine that is further off than its precision explains.\n",
         other(summary, results, latencies),
