@@ -22,8 +22,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def before_exec(cpus):
-    """Binds the process to processors, and has it killed when the parent dies: stopped, it would not notice."""
+    """Binds the process to processors, and has it killed when the parent dies: stopped, it would not notice.
+
+    When memory runs out, it is the first to go.
+    """
     os.sched_setaffinity(0, cpus)
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -89,11 +94,15 @@ class Driver:
         return json.loads(line)
 
     def _failure(self, what):
-        with contextlib.suppress(OSError):
+        try:
+            code = self.process.wait(2)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        code = self.process.wait()
+            code = self.process.wait()
         written = self.log.read_bytes()[self.log_start :].decode("utf-8", "replace")
         lines = [line.strip() for line in written.splitlines()]
         reasons = [line for line in lines if "Error" in line or line.startswith("error")] or lines[-1:]
         reason = reasons[-1] if reasons else f"exit code {code}"
+        if what == "ended" and code < 0:
+            reason = f"{signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
         return DriverError(f"the driver {what}: {reason[:300]}")

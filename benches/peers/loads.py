@@ -30,8 +30,8 @@ NAMES = THROUGHPUT + LATENCY
 
 # How many documents (and for the latency: queries) there are; the second column is for quick runs.
 SIZES = {
-    MIXED: (200, 40),
-    SHORT: (200, 40),
+    MIXED: (160, 40),
+    SHORT: (160, 40),
     LONG: (20, 6),
     OUTLIER: (48, 24),
     DUPLICATES: (120, 40),

@@ -40,7 +40,7 @@ def machine():
         "instructions": [name for name in INSTRUCTIONS if name in flags],
         "cores": len(os.sched_getaffinity(0)),
         "memory": int(memory.get("MemTotal", "0").split()[0]) * 1024,
-        "system": f"{platform.system()} {platform.release()}, glibc {platform.libc_ver()[1]}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}, glibc {platform.libc_ver()[1]}",
         "python": platform.python_version(),
         "rust": first_line("rustc", "--version"),
         "load": os.getloadavg()[0],

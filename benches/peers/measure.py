@@ -45,6 +45,10 @@ class Stand:
             options.append(f"cache={WORK / 'cache' / engine.key}")
         return options
 
+    def versions(self, engine):
+        kind, name = engine.program.split("/")
+        return prepare.crate_versions(name) if kind == "crate" else {}
+
     def start(self, engine, more=()):
         environment = prepare.environment(len(self.cpus))
         log = WORK / "logs" / f"{engine.key}.log"
@@ -132,7 +136,7 @@ def measure_starts(stand, results, count, peak_load):
                 driver = stand.start(result.engine)
                 try:
                     result.starts.append(driver.start_seconds)
-                    result.versions = driver.versions
+                    result.versions = stand.versions(result.engine) | driver.versions
                     if number == 0:
                         result.first_seconds, _ = driver.run(peak_load)
                         result.peak = driver.memory("VmHWM")
@@ -156,15 +160,20 @@ class Crew:
             self.drivers[key], self.warm[key] = self.stand.start(result.engine), set()
         return self.drivers[key]
 
-    def make_room(self, result):
-        """Ends the largest others until this engine's peak fits."""
+    def make_room(self, result, share):
+        """Ends others until this engine's peak fits: first those that hold much and start fast.
+
+        `share` is how large the largest request is in comparison with the one that the peak was measured with.
+        """
         key = result.engine.key
         present = self.drivers[key].memory("VmRSS") if key in self.drivers else 0
-        while available_memory() < (result.peak or 0) - present + SPARE:
-            others = [other for other in self.drivers if other != key]
+        needed = (result.peak or 0) * max(1, share) - present + SPARE
+        while available_memory() < needed:
+            others = [driver for other, driver in self.drivers.items() if other != key]
             if not others:
                 return
-            self.end(max(others, key=lambda other: self.drivers[other].memory("VmRSS")))
+            worst = max(others, key=lambda driver: driver.memory("VmRSS") / driver.start_seconds)
+            self.end(next(other for other, driver in self.drivers.items() if driver is worst))
 
     def end(self, key):
         self.drivers.pop(key).close()
@@ -182,9 +191,9 @@ def available_memory():
     return 0
 
 
-def turn(crew, result, load, requests):
+def turn(crew, result, load, requests, peak_documents):
     """One engine runs one load once; the first time that this process does, it does so once more before."""
-    crew.make_room(result)
+    crew.make_room(result, max(count for _, count in requests) / peak_documents)
     driver = crew.driver(result)
     warm = crew.warm[result.engine.key]
     if load not in warm:
@@ -196,7 +205,7 @@ def turn(crew, result, load, requests):
     return [driver.run(name)[0] for name, _ in requests]
 
 
-def measure_rounds(stand, results, requests, rounds):
+def measure_rounds(stand, results, requests, rounds, peak_documents):
     crew = Crew(stand)
     try:
         for number in range(rounds):
@@ -206,7 +215,8 @@ def measure_rounds(stand, results, requests, rounds):
                 first = number % max(1, len(able))
                 for result in able[first:] + able[:first]:
                     try:
-                        result.seconds.setdefault(load, []).append(turn(crew, result, load, requests[load]))
+                        seconds = turn(crew, result, load, requests[load], peak_documents)
+                        result.seconds.setdefault(load, []).append(seconds)
                     except DriverError as error:
                         result.fail(error)
                         crew.drivers.pop(result.engine.key, None)

@@ -8,15 +8,22 @@ from engines import OURS, PRECISIONS
 ROW, GAP, LABEL, BAR, WIDTH, TOP = 16, 10, 250, 400, 740, 62
 
 STYLE = """
-svg { --page: #ffffff; --text: #1f2328; --faint: #8b949e; --fp32: #4c78a8; --bf16: #9c755f; --int8: #e8833a; }
-@media (prefers-color-scheme: dark) {
-  svg { --page: #0d1117; --text: #e6edf3; --faint: #7d8590; --fp32: #79a8d8; --bf16: #c9a58f; --int8: #f2a65e; }
-}
-text { font: 12px system-ui, sans-serif; fill: var(--text); }
+.page { fill: #ffffff; }
+text { font: 12px system-ui, sans-serif; fill: #1f2328; }
 .title { font-size: 15px; font-weight: 600; }
 .ours { font-weight: 700; }
-.spread { stroke: var(--text); stroke-width: 1.2; opacity: .65; }
-.page { fill: var(--page); }
+.fp32 { fill: #4c78a8; }
+.bf16 { fill: #9c755f; }
+.int8 { fill: #e8833a; }
+.spread { stroke: #1f2328; stroke-width: 1.2; opacity: .65; }
+@media (prefers-color-scheme: dark) {
+  .page { fill: #0d1117; }
+  text { fill: #e6edf3; }
+  .fp32 { fill: #5f8fc0; }
+  .bf16 { fill: #b08a74; }
+  .int8 { fill: #e08a45; }
+  .spread { stroke: #e6edf3; }
+}
 """
 
 
@@ -34,7 +41,7 @@ def groups(summary):
 def legend(precisions):
     x, parts = LABEL, []
     for precision in precisions:
-        parts.append(f'<rect x="{x}" y="38" width="11" height="11" style="fill: var(--{precision})"/>')
+        parts.append(f'<rect x="{x}" y="38" width="11" height="11" class="{precision}"/>')
         parts.append(f'<text x="{x + 16}" y="48">{precision}</text>')
         x += 70
     return parts
@@ -47,8 +54,7 @@ def bar(summary, result, y, scale):
     low, high = LABEL + min(rates) * scale, LABEL + max(rates) * scale
     mark = " ⚠" if result["off"] else ""
     return [
-        f'<rect x="{LABEL}" y="{y}" width="{rate * scale:.1f}" height="{ROW - 3}" rx="1.5" '
-        f'style="fill: var(--{result["precision"]})"/>',
+        f'<rect x="{LABEL}" y="{y}" width="{rate * scale:.1f}" height="{ROW - 3}" class="{result["precision"]}"/>',
         f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>',
         f'<text x="{max(high, LABEL + rate * scale) + 6:.1f}" y="{y + ROW - 5}">{rate:.0f}{mark}</text>',
     ]

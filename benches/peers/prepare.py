@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from engines import CHECKPOINT, ONNX_FP32, ONNX_INT8, OPENVINO
@@ -77,6 +78,14 @@ def build_crate(name):
         environment["ORT_DYLIB_PATH"] = str(library)
     manifest = HERE / name / "Cargo.toml"
     check(["cargo", "build", "--release", "--locked", "--manifest-path", manifest], env=environment)
+
+
+def crate_versions(name):
+    """The packages whose versions matter, from the lock file of a driver's crate, and the library that it loads."""
+    packages = tomllib.loads((HERE / name / "Cargo.lock").read_text(encoding="utf-8"))["package"]
+    versions = {package["name"]: package["version"] for package in packages}
+    library = onnxruntime_library().name.removeprefix("libonnxruntime.so.")
+    return {key: versions[key] for key in (name, "ort", "tokenizers")} | {"ONNX Runtime": library}
 
 
 def onnxruntime_library():

@@ -159,7 +159,8 @@ def report(summary, plot):
             "The median of the rounds' ratios.\n",
             ratios(summary, throughputs),
         ]
-    rows = [[asked, measured, "yes" if met else "**no**"] for asked, measured, met in targets(summary)]
+    words = {True: "yes", False: "**no**", None: "–"}
+    rows = [[asked, measured, words[met]] for asked, measured, met in targets(summary)]
     if rows:
         parts += ["## Targets\n", table(["<target", "<measured", "<met"], rows)]
     parts += ["## Versions\n", versions(summary)]

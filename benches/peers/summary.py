@@ -42,7 +42,7 @@ class Summary:
         return values[math.ceil(share * len(values)) - 1]
 
     def ours(self, precision):
-        return next(r for r in self.results if r["title"] == OURS and r["precision"] == precision)
+        return self.find(OURS, precision)
 
     def find(self, title, precision):
         return next((r for r in self.results if r["title"] == title and r["precision"] == precision), None)
@@ -56,7 +56,7 @@ class Summary:
 
 
 def targets(summary):
-    """(what is asked for, what was measured, whether that is enough) for each of the project's targets."""
+    """(what is asked for, what was measured, whether that is enough or None) for each of the project's targets."""
     return [row for rows in (
         speed_targets(summary), openvino_targets(summary), every_load(summary), latency(summary), memory(summary)
     ) for row in rows]  # fmt: skip
@@ -82,6 +82,8 @@ def speed_targets(summary):
             ours, peer = summary.ours(precision), summary.find(title, precision)
             if known(summary, ours) and known(summary, peer):
                 yield at_least(summary, ours, peer, limit)
+            else:
+                yield f"{OURS} {precision} ≥ {limit} × {title} {precision}, mixed", "not measured", None
 
 
 def openvino_targets(summary):
@@ -107,7 +109,7 @@ def every_load(summary):
                 value, peer = nearest(summary, ours, peers, load)
                 yield (
                     f"{OURS} {precision} behind no peer, {load}",
-                    f"{value:.2f} × {peer['title']} {peer['precision']}",
+                    f"{value:.2f} × {peer['title']} {peer['precision']}{' ⚠' if peer['off'] else ''}",
                     value >= 1.0,
                 )
 
@@ -138,7 +140,7 @@ def memory(summary):
             if result["peak"] and result["title"] != OURS
             and result["precision"] in ((FP32,) if precision == FP32 else (INT8, BF16))
         ]  # fmt: skip
-        if ours["peak"] and peers:
+        if ours and ours["peak"] and peers:
             best = min(peers, key=lambda peer: peer["peak"])
             yield (
                 f"{OURS} {precision} has less peak memory than any peer",
