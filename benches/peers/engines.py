@@ -86,5 +86,6 @@ ENGINES = [
 # What every other engine's scores are compared with.
 REFERENCE = next(engine for engine in ENGINES if engine.variant == "torch" and engine.weights == CHECKPOINT)
 
-# The largest difference of a logit from torch's fp32 that is put down to the precision.
-TOLERANCE = {FP32: 1e-3, BF16: 0.3, INT8: 1.0}
+# The largest difference of a logit from torch's fp32 that is put down to the precision. (Dynamic quantisation rounds by
+# what else is in the batch: up to 1 was seen with plain ONNX Runtime.)
+TOLERANCE = {FP32: 1e-3, BF16: 0.3, INT8: 2.0}

@@ -99,7 +99,7 @@ def about(data):
         sizes.append(f"{load}: {queries}{counts[0]} documents")
     distinct = data["distinct"]
     lines = [
-        f"- {data['date']}, {data['rounds']} rounds, {data['starts']} starts, {data['minutes']:.0f} minutes"
+        f"- {data['date']}, {data['rounds']} rounds, {data['starts']} start{'s' if data['starts'] > 1 else ''}, {data['minutes']:.0f} minutes"
         f"{', quick' if data['quick'] else ''}",
         f"- {machine['processor']}, {machine['cores']} cores of which {data['threads']} were used, "
         f"{' '.join(machine['instructions'])}, {machine['memory'] / 2**30:.0f} GiB; load when the run began "
