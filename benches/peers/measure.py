@@ -17,7 +17,7 @@ from prepare import HERE, WORK, say
 MAX_LENGTH = 512
 TUNING_ROUNDS = 2
 # Memory that must be free beside what an engine is known to need.
-SPARE = 1 << 30
+SPARE = 3 << 30
 
 
 class Stand:
