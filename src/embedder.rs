@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use ndarray::ArrayView2;
 
+use crate::compute::ComputeType;
 use crate::embeddings::Embeddings;
 use crate::engine::Output;
-use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::{LoadOptions, Loaded};
 use crate::model::pooling::Prompts;

@@ -30,13 +30,13 @@ NAMES = THROUGHPUT + LATENCY
 
 # How many documents (and for the latency: queries) there are; the second column is for quick runs.
 SIZES = {
-    MIXED: (160, 40),
-    SHORT: (160, 40),
-    LONG: (20, 6),
-    OUTLIER: (48, 24),
-    DUPLICATES: (120, 40),
+    MIXED: (120, 40),
+    SHORT: (120, 40),
+    LONG: (12, 6),
+    OUTLIER: (40, 24),
+    DUPLICATES: (80, 40),
     QUERY_10: (5, 3),
-    QUERY_100: (2, 1),
+    QUERY_100: (1, 1),
 }
 DISTINCT = (20, 10)
 

@@ -13,6 +13,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328; }
 .title { font-size: 15px; font-weight: 600; }
 .ours { font-weight: 700; }
 .fp32 { fill: #4c78a8; }
+.int16 { fill: #59a14f; }
 .bf16 { fill: #9c755f; }
 .int8 { fill: #e8833a; }
 .spread { stroke: #1f2328; stroke-width: 1.2; opacity: .65; }
@@ -20,6 +21,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328; }
   .page { fill: #0d1117; }
   text { fill: #e6edf3; }
   .fp32 { fill: #5f8fc0; }
+  .int16 { fill: #6fb866; }
   .bf16 { fill: #b08a74; }
   .int8 { fill: #e08a45; }
   .spread { stroke: #e6edf3; }

@@ -48,7 +48,7 @@ class Summary:
         return next((r for r in self.results if r["title"] == title and r["precision"] == precision), None)
 
     def peers(self, load, precision):
-        return [result for result in self.measured(load, precision) if result["title"] != OURS]
+        return [result for result in self.measured(load, precision) if not result["title"].startswith(OURS)]
 
     def ratio(self, ours, peer, load):
         """How many times as fast as the peer: the median of the rounds, each compared within itself."""
@@ -137,7 +137,7 @@ def memory(summary):
         ours = summary.ours(precision)
         peers = [
             result for result in summary.results
-            if result["peak"] and result["title"] != OURS
+            if result["peak"] and not result["title"].startswith(OURS)
             and result["precision"] in ((FP32,) if precision == FP32 else (INT8, BF16))
         ]  # fmt: skip
         if ours and ours["peak"] and peers:

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::compute::ComputeType;
+use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{self, Numbers};
 use crate::kernels::{Isa, Team};
 use crate::model::Weights;

@@ -69,7 +69,14 @@ type Outcome<T> = Result<T, String>;
 impl Operators {
     pub(super) fn new(layers: Vec<Layer>, norms: Vec<LayerNorm>) -> ort::Result<Self> {
         let tables = [
-            Operation::boxed(graph::LINEAR, Constants::Layers(layers), [2, 1], create_linear, compute_linear, destroy_nothing),
+            Operation::boxed(
+                graph::LINEAR,
+                Constants::Layers(layers),
+                [2, 1],
+                create_linear,
+                compute_linear,
+                destroy_nothing,
+            ),
             Operation::boxed(graph::NORM, Constants::Norms(norms), [2, 1], create_norm, compute_norm, destroy_nothing),
             Operation::boxed(
                 graph::ATTENTION,
@@ -312,7 +319,10 @@ unsafe extern "system" fn compute_norm(kernel: *mut c_void, context: *mut sys::O
 
 unsafe extern "system" fn destroy_nothing(_: *mut c_void) {}
 
-unsafe extern "system" fn compute_linear(kernel: *mut c_void, context: *mut sys::OrtKernelContext) -> sys::OrtStatusPtr {
+unsafe extern "system" fn compute_linear(
+    kernel: *mut c_void,
+    context: *mut sys::OrtKernelContext,
+) -> sys::OrtStatusPtr {
     status(|| {
         // SAFETY: the kernel is what `create_linear` made, and the context is that of this call.
         unsafe {
@@ -382,7 +392,8 @@ unsafe extern "system" fn compute_attention(
         // SAFETY: the kernel is what `create_attention` made, and the context is that of this call.
         unsafe {
             let AttentionKernel { heads, scale } = &*kernel.cast_const().cast::<AttentionKernel>();
-            let operand = |index: usize| input::<f32>(context, index)?.ok_or_else(|| format!("input {index} is missing"));
+            let operand =
+                |index: usize| input::<f32>(context, index)?.ok_or_else(|| format!("input {index} is missing"));
             let (query, key, value) = (operand(0)?, operand(1)?, operand(2)?);
             let sizes = |of: &Input<'_, f32>| -> Outcome<[usize; 2]> {
                 match *of.shape {
@@ -417,7 +428,13 @@ unsafe extern "system" fn compute_attention(
 }
 
 /// The mask by its strides; nothing where it is all zeros, as it is without padding.
-fn mask_of(mask: Input<'_, f32>, batch: usize, heads: usize, queries: usize, tokens: usize) -> Outcome<Option<Mask<'_>>> {
+fn mask_of(
+    mask: Input<'_, f32>,
+    batch: usize,
+    heads: usize,
+    queries: usize,
+    tokens: usize,
+) -> Outcome<Option<Mask<'_>>> {
     if mask.values.iter().all(|value| *value == 0.0) {
         return Ok(None);
     }
@@ -429,7 +446,8 @@ fn mask_of(mask: Input<'_, f32>, batch: usize, heads: usize, queries: usize, tok
     }
     // Queries may be the first of all tokens: then the mask has rows for the others too.
     let fits = |size: usize, of: usize| size == 1 || size == of;
-    if !fits(sizes[0], batch) || !fits(sizes[1], heads) || !(sizes[2] == 1 || sizes[2] >= queries) || sizes[3] != tokens {
+    if !fits(sizes[0], batch) || !fits(sizes[1], heads) || !(sizes[2] == 1 || sizes[2] >= queries) || sizes[3] != tokens
+    {
         return Err(refused());
     }
     let step = |index: usize| if sizes[index] == 1 { 0 } else { sizes[index + 1..].iter().product() };

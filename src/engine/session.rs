@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn concurrent_runs_do_not_touch_each_other() {
         let path = format!("{}/tests/fixtures/bert-cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
-        let session = SharedSession::new(crate::runtime::load().unwrap(), Graph::File(&Weights::File(path.into())), "test");
+        let session =
+            SharedSession::new(crate::runtime::load().unwrap(), Graph::File(&Weights::File(path.into())), "test");
         let session = session.unwrap();
         let names = Names::new(session.inputs().iter().map(|input| input.name()), "logits").unwrap();
         let run = |seed: usize| -> u32 {

@@ -69,7 +69,8 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
     attention::rewrite(&mut view);
     let norms = norm::rewrite(&mut view, isa);
     first_token::rewrite(&mut view);
-    let layers = layers.par_iter().zip(uses(&view, layers.len())).map(|(layer, uses)| pack(&view, layer, uses, isa, compute));
+    let layers =
+        layers.par_iter().zip(uses(&view, layers.len())).map(|(layer, uses)| pack(&view, layer, uses, isa, compute));
     let layers = layers.collect::<Option<_>>()?;
     if compute == Numbers::Int8 {
         view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));

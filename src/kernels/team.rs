@@ -205,9 +205,8 @@ mod tests {
         let teams = [Team::default()];
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let helper = scope.spawn(|| {
-                catch_unwind(AssertUnwindSafe(|| Team::help(&teams, || over.load(Ordering::Relaxed))))
-            });
+            let helper =
+                scope.spawn(|| catch_unwind(AssertUnwindSafe(|| Team::help(&teams, || over.load(Ordering::Relaxed)))));
             while teams[0].helpers.load(Ordering::Relaxed) == 0 {
                 thread::yield_now();
             }

@@ -69,8 +69,7 @@ impl Template {
     /// Frames a text, or a pair.
     pub(super) fn frame(&self, first: &[u32], second: &[u32]) -> Tokens {
         let length = self.specials() + first.len() + second.len();
-        let mut tokens =
-            Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length), of_query: 0 };
+        let mut tokens = Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length), of_query: 0 };
         tokens.extend(&self.before.ids, self.before.type_ids.iter().copied());
         tokens.extend(first, first.iter().map(|_| self.type_of_first));
         tokens.extend(&self.between.ids, self.between.type_ids.iter().copied());
@@ -114,11 +113,9 @@ fn ask(tokenizer: &Tokenizer, first: Encoding, second: Option<Encoding>) -> Resu
     // The crate `tokenizers` panics on templates that name tokens they do not define.
     let asked = panic::catch_unwind(AssertUnwindSafe(|| tokenizer.post_process(first, second, true)));
     match asked {
-        Ok(Ok(encoding)) => Ok(Tokens {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            of_query: 0,
-        }),
+        Ok(Ok(encoding)) => {
+            Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), of_query: 0 })
+        }
         Ok(Err(error)) => Err(Error::model(broken).with_source(error)),
         Err(_) => Err(Error::model(format!("{broken}: it names something that it does not define"))),
     }

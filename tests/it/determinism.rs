@@ -4,8 +4,7 @@ use crossrank::{ComputeType, Embedder, ModelSource, Reranker};
 
 use crate::fixtures::{self, Copy};
 
-const ALL: [ComputeType; 4] =
-    [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
+const ALL: [ComputeType; 4] = [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
 
 const QUERY: &str = "where is the old library?";
 

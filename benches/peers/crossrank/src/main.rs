@@ -1,6 +1,6 @@
 //! crossrank as a driver of benches/peers: `Reranker::rerank_with`, raw scores, everything else at its defaults.
 //!
-//! Options: `file=NAME`, the ONNX file within the model's folder.
+//! Options: `file=NAME`, the ONNX file within the model's folder; `compute=TYPE`, the compute type.
 
 #[path = "../../protocol.rs"]
 mod protocol;
@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     for (key, value) in &arguments.options {
         builder = match key.as_str() {
             "file" => builder.onnx_file(value),
+            "compute" => builder.compute_type(value.parse()?),
             _ => bail!("crossrank has no option `{key}`"),
         };
     }
