@@ -8,6 +8,7 @@
    are stopped by a signal. They stay in memory as long as there is room.
 """
 
+import time
 import loads
 import prepare
 from driver import Driver, DriverError
@@ -208,10 +209,13 @@ def turn(crew, result, load, requests, peak_documents):
     return [driver.run(name)[0] for name, _ in requests]
 
 
-def measure_rounds(stand, results, requests, rounds, peak_documents):
+def measure_rounds(stand, results, requests, rounds, peak_documents, until):
+    """As many rounds as were asked for, or as begin before `until` (time.monotonic); returns their number."""
     crew = Crew(stand)
     try:
         for number in range(rounds):
+            if number and time.monotonic() > until:
+                return number
             for load in requests:
                 say(f"round {number + 1} of {rounds}, {load}")
                 able = working(results)
@@ -223,6 +227,7 @@ def measure_rounds(stand, results, requests, rounds, peak_documents):
                     except DriverError as error:
                         result.fail(error)
                         crew.drivers.pop(result.engine.key, None)
+        return rounds
     finally:
         crew.close()
 
