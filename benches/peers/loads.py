@@ -30,11 +30,11 @@ NAMES = THROUGHPUT + LATENCY
 
 # How many documents (and for the latency: queries) there are; the second column is for quick runs.
 SIZES = {
-    MIXED: (120, 40),
-    SHORT: (120, 40),
-    LONG: (12, 6),
+    MIXED: (100, 40),
+    SHORT: (100, 40),
+    LONG: (10, 6),
     OUTLIER: (40, 24),
-    DUPLICATES: (80, 40),
+    DUPLICATES: (60, 40),
     QUERY_10: (5, 3),
     QUERY_100: (1, 1),
 }
