@@ -23,6 +23,8 @@
 //!   threads, and say of themselves what runs ([`ModelInfo`]): files, precision, limits, head or pooling, device.
 //! - A model is the bundled one, a folder in the layout of a Hub repository, or bytes in memory ([`ModelSource`]). What
 //!   its files declare is obeyed; a model that cannot work is refused when it is loaded, with the reason.
+//! - [`ComputeType`] chooses the numbers in which a model's layers are computed, on this crate's own kernels: fp32, 16-bit
+//!   or 8-bit integers, from the same file.
 //! - [`Ranking`] is the result: indexes and scores by falling score, ties in the caller's order, with a report of the
 //!   documents that were cut to fit the model. [`RankOptions`] has `top_n`, a threshold, raw scores.
 //! - [`Cascade`] puts a cross-encoder behind a bi-encoder: all documents are embedded, the most similar ones are read.
@@ -33,7 +35,7 @@
 //! # What can be relied on
 //!
 //! - A pair's score belongs to the pair: it has the same bits alone, in any company, in any order, and with any number
-//!   of threads. So has a text's embedding. (Long inputs run alone. Short ones of one length run together if the graph's
+//!   of threads. So has a text's embedding. That holds for each [`ComputeType`]. (Long inputs run alone. Short ones of one length run together if the graph's
 //!   operators look at each input by itself, and after the first batch of each shape was compared, in its first and last
 //!   input, with the same inputs run alone.)
 //! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and

@@ -97,7 +97,10 @@ impl Loaded {
             files: files.into_read(),
         };
         let trial_shape = trial(&encoder, &mut engine, &declared, task, &info.name)?;
-        tracing::info!(model = %info.name, precision = %info.precision, "model loaded");
+        tracing::info!(
+            model = %info.name, precision = %info.precision, compute = %info.compute, kernels = info.kernels,
+            "model loaded"
+        );
         Ok(Self { encoder, engine, declared, embedding, info, trial_shape })
     }
 }

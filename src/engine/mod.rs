@@ -1,7 +1,11 @@
 //! Running a model: token ids → what the graph gives for them.
 //!
 //! [`plan`] decides what runs together and in which order, [`workers`] are the threads, [`session`] is the one ONNX
-//! Runtime session that they share, and [`graph_io`] knows the graph's inputs and outputs.
+//! Runtime session that they share, [`operators`] are this crate's operations in it, and [`graph_io`] knows the graph's
+//! inputs and outputs.
+//!
+//! Each core runs batches of its own, which is the fastest for many. A worker that finds no batch left helps those that
+//! still run (`kernels::team`): with fewer batches than cores, the cores work together.
 //!
 //! A pair's score belongs to the pair: neither its neighbours, nor their order, nor the number of workers change a bit of
 //! it. Long inputs run alone; short ones run in batches of one length, without padding, and only as long as [`exact`]
@@ -98,8 +102,10 @@ impl Engine {
                 ),
             ));
         }
-        let graph = rewritten.map_or(Graph::File(weights), Graph::Rewritten);
-        let session = SharedSession::new(runtime, graph, name)?;
+        let session = match rewritten {
+            Some(rewritten) => SharedSession::new(runtime, Graph::Rewritten(rewritten), name)?,
+            None => SharedSession::new(runtime, Graph::File(weights), name)?,
+        };
         let io = GraphIo::read(&session, name, options)?;
         let runs_as = if on_kernels { compute } else { ComputeType::OnnxRuntime };
         Ok(Self { session, io, workers, exactness: Exactness::new(options.batches), runs_as })

@@ -242,7 +242,9 @@ fn status(work: impl FnOnce() -> Outcome<()>) -> sys::OrtStatusPtr {
     match outcome {
         Ok(()) => sys::OrtStatusPtr::default(),
         Err(reason) => {
-            let reason = CString::new(format!("an operation of crossrank failed: {reason}")).unwrap_or_default();
+            let reason = CString::new(format!(
+                "an operation of crossrank failed: {reason} (the compute type `onnxruntime` runs the graph without them)"
+            )).unwrap_or_default();
             // SAFETY: ONNX Runtime copies the text.
             unsafe { (ort::api().CreateStatus)(sys::OrtErrorCode::ORT_FAIL, reason.as_ptr()) }
         }
@@ -333,16 +335,16 @@ unsafe extern "system" fn compute_linear(
                 Some(size) if *size == layer.coarse.inputs() as i64 => *size = layer.coarse.columns() as i64,
                 _ => return Err(format!("a layer of {} inputs got {shape:?}", layer.coarse.inputs())),
             }
+            let out = output(context, &shape)?;
             match (&layer.precise, input::<i64>(context, 1)?) {
-                (Some(precise), Some(of_query)) => {
-                    let &[batch, tokens, _] = shape.as_slice() else { return Err(format!("a layer got {shape:?}")) };
-                    if of_query.values.len() != batch as usize {
-                        return Err(format!("{batch} texts came with {} numbers of tokens", of_query.values.len()));
+                (Some(precise), Some(of_query)) => match *shape.as_slice() {
+                    [batch, tokens, _] if of_query.values.len() as i64 == batch => {
+                        run_parts(&layer.coarse, precise, of_query.values, tokens as usize, rows.values, out);
                     }
-                    let out = output(context, &shape)?;
-                    run_parts(&layer.coarse, precise, of_query.values, tokens as usize, rows.values, out);
-                }
-                _ => layer.coarse.run(rows.values, output(context, &shape)?),
+                    // What has no tokens any more, as behind a pooling, is no document's.
+                    _ => precise.run(rows.values, out),
+                },
+                _ => layer.coarse.run(rows.values, out),
             }
         }
         Ok(())

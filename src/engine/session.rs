@@ -9,7 +9,7 @@
 //!   (`onnxruntime/core/session/inference_session.h`: "Multiple threads are allowed to run this function; hence its
 //!   thread-safe"), and its Python, C# and Java bindings rely on it. `ort` forbids it because of execution providers
 //!   whose allocators are not thread-safe. Here only the CPU provider is registered, whose kernels keep their state in
-//!   each run's own context and whose arena is locked.
+//!   each run's own context and whose arena is locked. This crate's own operations are read-only ([`super::operators`]).
 //! - The session pointer is valid while `self.session` lives, and it is never closed or changed through `&self`.
 //! - Inputs are borrowed `ort` values that outlive the call; the names are C strings owned by `self`; the output value is
 //!   new, is owned by the returned [`DynValue`] alone, and comes from the session's own allocator.

@@ -76,7 +76,10 @@ fn find(view: &View, softmax: usize) -> Option<Found> {
         return None;
     }
     let same = query.heads == key.heads && key.heads == value.heads && value.factor == 1.0;
-    same.then(|| Found { query, key, value, scale, mask, out: joined.output[0].clone() })
+    // Of one text with itself: what a decoder asks of an encoder has other lengths.
+    let of = |projection: &Projection| view.any_producer(&projection.source).map(|index| &view.nodes[index].input[0]);
+    let itself = of(&query).is_some() && of(&query) == of(&key) && of(&key) == of(&value);
+    (same && itself).then(|| Found { query, key, value, scale, mask, out: joined.output[0].clone() })
 }
 
 /// The `MatMul` that a value comes from, and the factor between the two.

@@ -28,7 +28,7 @@ pub(super) fn rewrite(view: &mut View) -> Vec<Layer> {
         let (x, weights, product) = (node.input[0].clone(), node.input[1].clone(), node.output[0].clone());
         let Some(dims) = view.constant_dims(&weights) else { continue };
         let &[inputs, columns] = dims.as_slice() else { continue };
-        if inputs * columns < SMALLEST {
+        if inputs * columns < SMALLEST || !view.is_fp32(&weights) {
             continue;
         }
         let (after_bias, bias) = bias(view, &product, columns);

@@ -35,6 +35,10 @@ pub(crate) const QUERY_TOKENS: &str = "crossrank.query_tokens";
 /// The attribute of a `Linear` that sees first tokens alone.
 const FIRST_TOKEN: &str = "first_token";
 
+/// Operators of graphs that were quantised, activations and all.
+const ROUNDING: [&str; 5] =
+    ["QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul"];
+
 /// A rewritten graph.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
@@ -62,6 +66,12 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
         return None;
     }
     let mut view = View::new(model.graph.take()?)?;
+    // A graph that rounds its activations is meant for ONNX Runtime's integer kernels; and what stands in files beside this
+    // one would not be found from memory.
+    let rounds = |node: &NodeProto| ROUNDING.contains(&node.op_type.as_str());
+    if view.has_external_data() || view.nodes.iter().any(rounds) {
+        return None;
+    }
     let layers = linear::rewrite(&mut view);
     if layers.is_empty() {
         return None;

@@ -102,7 +102,7 @@ fn with_vector(view: &View, node: &NodeProto, op_type: &str) -> Option<(String, 
 }
 
 fn vector(view: &View, name: &str) -> Option<Vec<f32>> {
-    let constant = view.constant(name)?;
+    let constant = view.constant(name).filter(|_| view.is_fp32(name))?;
     (constant.dims.len() == 1 && constant.values.len() > 1).then_some(constant.values)
 }
 

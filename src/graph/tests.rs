@@ -64,3 +64,29 @@ fn other_graphs_stay_as_they_are() {
         assert!(rewrite(file.into(), Isa::Portable, Numbers::Int16).is_none(), "{name}");
     }
 }
+
+/// In fp16 graphs, values have 16 bits too, and the operations take 32.
+#[test]
+fn graphs_in_other_types_and_with_rounded_activations_stay_as_they_are() {
+    let path = format!("{}/tests/fixtures/bert-cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(path).unwrap();
+    let changed = |change: &dyn Fn(&mut onnx::GraphProto)| {
+        let mut model = onnx::read(file.clone().into()).unwrap();
+        change(model.graph.as_mut().unwrap());
+        rewrite(onnx::write(&model).into(), Isa::Portable, Numbers::Float32).map(|rewritten| rewritten.layers.len())
+    };
+    let layers = changed(&|_| ()).unwrap();
+    assert!(layers > 0);
+    let halved = changed(&|graph| {
+        for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.dims.len() == 2 && tensor.data_type == 1) {
+            let values: Vec<u8> =
+                tensor.raw_data.take().unwrap().as_chunks::<4>().0.iter().flat_map(|b| [b[2], b[3]]).collect();
+            (tensor.data_type, tensor.raw_data) = (onnx::data_type::BFLOAT16, Some(values.into()));
+        }
+    });
+    assert_eq!(halved, None);
+    let rounded = changed(&|graph| graph.node[0].op_type = "DynamicQuantizeLinear".to_owned());
+    assert_eq!(rounded, None);
+    let external = changed(&|graph| graph.initializer[0].data_location = 1);
+    assert_eq!(external, None);
+}

@@ -214,6 +214,28 @@ impl View {
         }
     }
 
+    /// Whether a constant that [`constant`](Self::constant) can compute has fp32 for its type: those of fp16 graphs, say, go
+    /// with values of their own type.
+    pub(super) fn is_fp32(&self, name: &str) -> bool {
+        if let Some(tensor) = self.tensor(name) {
+            return tensor.data_type == data_type::FLOAT;
+        }
+        let Some(node) = self.any_producer(name).map(|index| &self.nodes[index]) else { return false };
+        let is_fp32 = |index: usize| node.input.get(index).is_some_and(|name| self.is_fp32(name));
+        match node.op_type.as_str() {
+            "Cast" => node.int("to") == Some(data_type::FLOAT.into()),
+            "DequantizeLinear" => is_fp32(1),
+            "Mul" => is_fp32(0) && is_fp32(1),
+            "Identity" | "Reshape" | "Transpose" => is_fp32(0),
+            _ => false,
+        }
+    }
+
+    /// Whether the numbers of a constant stand in another file.
+    pub(super) fn has_external_data(&self) -> bool {
+        self.initializers.values().any(|tensor| tensor.data_location != 0)
+    }
+
     /// The dimensions of what [`constant`](Self::constant) gives, without computing it.
     pub(super) fn constant_dims(&self, name: &str) -> Option<Vec<usize>> {
         if let Some(tensor) = self.tensor(name) {

@@ -168,12 +168,12 @@ impl Linear {
         };
         // Panels of so few products are not worth a thread of their own.
         let grain = SMALLEST_PART.div_ceil(count * inputs * isa.panel());
+        let operands = &operands;
         in_parts(self.matrix.panels(), grain, |index| {
-            let operands = operands;
             for (first, height) in tiles(count, isa.rows()) {
                 // SAFETY: `first` and `height` are within the rows, `index` is a panel, its columns of `out` are written by
                 // this part alone, and `isa` was detected.
-                unsafe { multiply(isa, store, height, &self.tile(operands, first, index)) };
+                unsafe { multiply(isa, store, height, &self.tile(*operands, first, index)) };
             }
         });
     }

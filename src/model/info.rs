@@ -92,11 +92,9 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// The model in one line: `bundled cross-encoder (BertForSequenceClassification, fp32)`.
+    /// The model in one line: `bundled cross-encoder (BertForSequenceClassification, int8-weights, computed in int16)`.
     pub fn title(&self) -> String {
-        match &self.architecture {
-            Some(architecture) => format!("{} ({architecture}, {})", self.name, self.precision),
-            None => format!("{} ({})", self.name, self.precision),
-        }
+        let architecture = self.architecture.as_ref().map_or(String::new(), |architecture| format!("{architecture}, "));
+        format!("{} ({architecture}{}, computed in {})", self.name, self.precision, self.compute)
     }
 }

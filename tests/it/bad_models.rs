@@ -1,6 +1,6 @@
 //! Models that cannot work are refused when they are loaded, with the reason.
 
-use crossrank::{Embedder, Error, ErrorKind, Reranker};
+use crossrank::{ComputeType, Embedder, Error, ErrorKind, ModelSource, Reranker};
 use serde_json::json;
 
 use crate::fixtures::{self, Copy};
@@ -143,4 +143,19 @@ fn a_pipe_in_the_place_of_a_file() {
     let made = std::process::Command::new("mkfifo").arg(fixture.path().join("config.json")).status().unwrap();
     assert!(made.success());
     refused(&fixture, &["config.json is not a plain file"]);
+}
+
+/// Integers are asked for, and there is nothing that could be computed in them: that is said, with what to do.
+#[test]
+fn a_graph_without_layers_for_integers() {
+    let fixture = bert().with_graph("company.onnx");
+    for compute in [ComputeType::Int16, ComputeType::Int8] {
+        let builder = Reranker::builder().model(ModelSource::dir(fixture.path())).compute_type(compute);
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Options, "{}", error.chain());
+        assert!(error.to_string().contains(&format!("cannot be computed in {compute}")), "{error}");
+        assert!(error.to_string().contains("onnxruntime"), "{error}");
+    }
+    let reranker = Reranker::from_dir(fixture.path()).unwrap();
+    assert_eq!(reranker.info().compute, ComputeType::OnnxRuntime, "what really runs is said");
 }

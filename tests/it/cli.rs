@@ -48,6 +48,28 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The same ranking in every compute type; one that is not known is a wrong usage.
+#[test]
+fn compute_types() {
+    for compute in ["onnxruntime", "float32", "int16", "int8"] {
+        let output =
+            run(&["compare", "--compute", compute, "--query", "old library", "--document", "a", "The library."]);
+        assert_code(&output, 0);
+        assert!(stdout(&output).contains("The library."));
+        let output = run_with_input(
+            &["rerank", "--compute", compute, "--query", "capital of France", "-n", "1"],
+            b"Bread is baked.\nParis is the capital of France.\n",
+        );
+        assert_code(&output, 0);
+        assert!(stdout(&output).contains("Paris"), "{compute}: {}", stdout(&output));
+    }
+    let output = run(&["doctor", "--compute", "int7"]);
+    assert_code(&output, 2);
+    for word in ["int7", "onnxruntime, float32, int16, int8"] {
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+}
+
 mod compare {
     use super::*;
 
@@ -130,6 +152,7 @@ mod compare {
         assert_eq!(fixtures::json(&result)["cases"], json["cases"]);
         assert_eq!(json["cases"][0]["reranker"].as_array().unwrap().len(), 3);
         assert_eq!(json["reranker"]["precision"], "fp32");
+        assert_eq!(json["reranker"]["compute"], if cfg!(target_arch = "x86_64") { "float32" } else { "onnxruntime" });
         assert!(json["summary"]["reranker_ms"].as_f64().unwrap() > 0.0);
         assert!(json["cases"][0]["kendall_tau"].is_number());
     }

@@ -22,6 +22,7 @@ struct Model<'a> {
     name: &'a str,
     architecture: Option<&'a str>,
     precision: &'a str,
+    compute: &'static str,
     max_length: usize,
 }
 
@@ -97,6 +98,7 @@ fn model(info: &ModelInfo) -> Model<'_> {
         name: &info.name,
         architecture: info.architecture.as_deref(),
         precision: &info.precision,
+        compute: info.compute.name(),
         max_length: info.max_length,
     }
 }
