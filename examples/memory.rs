@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     println!("{}, {} threads, files of {} MB", reranker.info().title(), reranker.info().threads, weights / 1_000_000);
     println!("loaded: {} MB, peak {} MB", status("VmRSS"), status("VmHWM"));
 
-    let mixed: Vec<String> = (0..40).map(|i| text(i, 5 + (i * i * 7) % 380)).collect();
+    let mixed: Vec<String> = (0..40).map(|i| format!("{i} {}", text(i, 5 + (i * i * 7) % 380))).collect();
     let mut after = Vec::new();
     for round in 0..50 {
         reranker.rerank("how do they keep the books dry?", &mixed[..1 + round * 11 % 40])?;
@@ -38,7 +38,8 @@ fn main() -> Result<()> {
         after[0], after[9], after[24], after[49]
     );
 
-    let long: Vec<String> = (0..1000).map(|i| text(i, 600)).collect();
+    // Equal documents would be scored once.
+    let long: Vec<String> = (0..1000).map(|i| format!("{i} {}", text(i, 600))).collect();
     reranker.rerank("how do they keep the books dry?", &long)?;
     println!("1,000 documents of 512 tokens: peak {} MB", status("VmHWM"));
     drop(long);

@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind};
 
 /// In which numbers the products of a model's layers are computed.
 ///
-/// It is chosen when a model is loaded and holds for any file that has its weights in fp32, fp16, bf16, or 8 bits that the
-/// graph widens; nothing has to be exported again. Attention, normalisation, activations and the head stay in fp32. Each
+/// It is chosen when a model is loaded and holds for any file that has its weights in fp32, or in fewer bits that the graph
+/// widens to fp32, and does not round its activations; nothing has to be exported again. Attention, normalisation, activations and the head stay in fp32. Each
 /// choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else

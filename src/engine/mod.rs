@@ -92,18 +92,27 @@ impl Engine {
             }
             None => None,
         };
-        let on_kernels = rewritten.is_some();
+        let mut on_kernels = rewritten.is_some();
         if !on_kernels && matches!(compute, ComputeType::Int16 | ComputeType::Int8) {
             return Err(Error::new(
                 ErrorKind::Options,
                 format!(
-                    "{name} cannot be computed in {compute}: its graph has no products with weights in fp32, fp16, bf16 or \
-                     widened 8 bits in the file itself; choose `onnxruntime`, or an fp32 export"
+                    "{name} cannot be computed in {compute}: its graph has no products with weights that are in the file \
+                     itself and in fp32 (or widened to it), or it is quantised already; choose `onnxruntime`, or an fp32 \
+                     export"
                 ),
             ));
         }
         let session = match rewritten {
-            Some(rewritten) => SharedSession::new(runtime, Graph::Rewritten(rewritten), name)?,
+            Some(rewritten) => match SharedSession::new(runtime, Graph::Rewritten(rewritten), name) {
+                // In fp32 this crate's kernels are for speed: a graph that they do not fit runs without them, and says so.
+                Err(error) if compute == ComputeType::Float32 => {
+                    tracing::warn!(model = name, error = error.chain(), "the rewritten graph is refused");
+                    on_kernels = false;
+                    SharedSession::new(runtime, Graph::File(weights), name)?
+                }
+                session => session?,
+            },
             None => SharedSession::new(runtime, Graph::File(weights), name)?,
         };
         let io = GraphIo::read(&session, name, options)?;

@@ -353,6 +353,9 @@ unsafe extern "system" fn compute_linear(
 
 /// Runs a layer for texts of `tokens` tokens: the first `of_query` of each precisely, the others coarsely.
 fn run_parts(coarse: &Linear, precise: &Linear, of_query: &[i64], tokens: usize, rows: &[f32], out: &mut [f32]) {
+    if tokens == 0 {
+        return;
+    }
     let texts = rows.chunks_exact(tokens * coarse.inputs()).zip(out.chunks_exact_mut(tokens * coarse.columns()));
     for ((rows, out), of_query) in texts.zip(of_query) {
         let first = usize::try_from(*of_query).unwrap_or(0).min(tokens);

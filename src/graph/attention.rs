@@ -71,8 +71,10 @@ fn find(view: &View, softmax: usize) -> Option<Found> {
         return None;
     }
     let joined = &view.nodes[view.only_reader(&back.output[0])?];
-    let last = *last_sizes(view, joined.input.get(1)?, 3)?.last()?;
-    if !joined.is("Reshape") || (last != Some(-1) && last != Some(query.heads.width() as i64)) {
+    let sizes = last_sizes(view, joined.input.get(1)?, 3)?;
+    let last = *sizes.last()?;
+    if !joined.is("Reshape") || !keeps_tokens(&sizes) || (last != Some(-1) && last != Some(query.heads.width() as i64))
+    {
         return None;
     }
     let same = query.heads == key.heads && key.heads == value.heads && value.factor == 1.0;
@@ -125,6 +127,9 @@ fn projection(view: &View, name: &str, is_key: bool) -> Option<Projection> {
     let reshape = &view.nodes[view.producer(&transpose.input[0], "Reshape")?];
     let sizes = last_sizes(view, &reshape.input[1], 4)?;
     let &[.., count, size] = sizes.as_slice() else { return None };
+    if !keeps_tokens(&sizes) {
+        return None;
+    }
     let source = reshape.input[0].clone();
     let width = view.any_producer(&source).map(|index| &view.nodes[index]).filter(|node| is_ours(node, LINEAR))?;
     let width = usize::try_from(width.int("columns")?).ok()?;
@@ -138,6 +143,11 @@ fn projection(view: &View, name: &str, is_key: bool) -> Option<Projection> {
     };
     let heads = Heads { count, size };
     (heads.width() == width).then_some(Projection { source, heads, factor })
+}
+
+/// Whether texts and tokens stay what they are, as far as their sizes are constant: tokens may also be cut into windows.
+fn keeps_tokens(sizes: &[Option<i64>]) -> bool {
+    matches!(sizes, [None | Some(-1..=1), None | Some(-1..=0), ..]) && sizes[..2] != [Some(-1); 2]
 }
 
 /// The sizes that a shape of `rank` dimensions has, where they are constant.

@@ -126,6 +126,9 @@ fn uses(view: &View, count: usize) -> Vec<Uses> {
 
 fn pack(view: &View, layer: &linear::Layer, uses: Uses, isa: Isa, numbers: Numbers) -> Option<Layer> {
     let weights = view.constant(&layer.weights)?.values;
+    if !weights.iter().all(|weight| weight.is_finite()) {
+        return None;
+    }
     let linear = |arithmetic| Linear::new(isa, arithmetic, layer.columns, &weights, layer.bias.as_deref(), layer.gelu);
     Some(match numbers {
         Numbers::Float32 => Layer { coarse: linear(Arithmetic::Float32), precise: None },

@@ -19,6 +19,10 @@ pub(super) struct View {
     made: usize,
 }
 
+/// Operators whose first input is looked at.
+const READ: [&str; 10] =
+    ["Softmax", "Transpose", "Erf", "Gelu", "Sqrt", "ReduceMean", "LayerNormalization", "Slice", "Unsqueeze", "Cast"];
+
 /// A constant matrix or vector in fp32.
 pub(super) struct Constant {
     pub(super) dims: Vec<usize>,
@@ -30,6 +34,21 @@ impl View {
     pub(super) fn new(mut graph: GraphProto) -> Option<Self> {
         let nested = |node: &NodeProto| node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
         if graph.node.iter().any(nested) {
+            return None;
+        }
+        // The standard wants nodes in the order in which they run: so there are no cycles.
+        let mut made: HashSet<&str> = graph.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+        for node in &graph.node {
+            if node.input.iter().any(|name| made.contains(name.as_str())) {
+                return None;
+            }
+            node.output.iter().for_each(|name| _ = made.remove(name.as_str()));
+        }
+        let enough = |node: &NodeProto| match node.op_type.as_str() {
+            "MatMul" | "Add" | "Mul" | "Div" | "Sub" | "Pow" | "Reshape" | "Gather" => node.input.len() >= 2,
+            _ => !node.input.is_empty() || !READ.contains(&node.op_type.as_str()),
+        };
+        if !graph.node.iter().all(|node| enough(node) && !node.output.is_empty()) {
             return None;
         }
         let nodes = std::mem::take(&mut graph.node);

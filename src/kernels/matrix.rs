@@ -103,8 +103,11 @@ impl Matrix {
                 }
             }
             for (n, largest) in factors.iter_mut().enumerate() {
-                matrix.scales[(n / panel * blocks + block) * panel + n % panel] = *largest / limit;
-                *largest = if *largest > 0.0 { limit / *largest } else { 0.0 };
+                // Of numbers so small that the factor is not finite, zeros are left.
+                let factor = limit / *largest;
+                let scale = if factor.is_finite() { *largest / limit } else { 0.0 };
+                matrix.scales[(n / panel * blocks + block) * panel + n % panel] = scale;
+                *largest = if factor.is_finite() { factor } else { 0.0 };
             }
         }
         let length = matrix.block_inputs();

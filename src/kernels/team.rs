@@ -138,8 +138,10 @@ impl Team {
                 Err(payload) => panic = Some(payload),
             }
         }
+        let mut idle = 0u32;
         while self.done.load(Ordering::Acquire) < count {
-            hint::spin_loop();
+            idle += 1;
+            if idle.is_multiple_of(SPINS) { thread::yield_now() } else { hint::spin_loop() }
         }
         self.parts.store(0, Ordering::Relaxed);
         if let Some(payload) = panic {
