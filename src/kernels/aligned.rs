@@ -51,10 +51,4 @@ impl Aligned {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), self.bytes() / 2) }
     }
-
-    /// The memory as integers of 8 bits.
-    pub(super) fn as_i8(&mut self) -> &mut [i8] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), self.bytes()) }
-    }
 }

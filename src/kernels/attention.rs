@@ -101,6 +101,9 @@ impl Attention<'_> {
                 + self.tokens;
             assert!(mask.values.len() >= last, "the mask of attention is too small");
         }
+        // Without padding, a mask adds nothing.
+        let mask = self.mask.filter(|mask| mask.values.iter().any(|value| *value != 0.0));
+        let this = &Self { mask, ..*self };
         let out = Out(out.as_mut_ptr());
         let grain = SMALLEST_PART.div_ceil(self.queries * self.tokens * self.heads.size);
         in_parts(self.batch * self.heads.count, grain, |index| {
@@ -108,7 +111,7 @@ impl Attention<'_> {
             let (text, head) = (index / self.heads.count, index % self.heads.count);
             // SAFETY: this part alone writes the columns of this head in the rows of this text.
             SCRATCH.with_borrow_mut(|scratch| unsafe {
-                self.head(scratch, text, head, out.0.add(text * self.queries * width));
+                this.head(scratch, text, head, out.0.add(text * self.queries * width));
             });
         });
     }
@@ -137,7 +140,6 @@ impl Attention<'_> {
                 groups: size,
                 row_scales: scales.as_ptr(),
                 row_offsets: std::ptr::null(),
-                row_starts: std::ptr::null(),
                 column_scales: std::ptr::null(),
                 column_sums: std::ptr::null(),
                 bias: NO_BIAS.as_ptr(),

@@ -31,7 +31,7 @@ impl Arithmetic {
         match self {
             Arithmetic::Float32 => (f32::INFINITY, i32::MAX),
             Arithmetic::Int16 => (4_064.0, 32_767),
-            Arithmetic::Int8 => (127.0, 127),
+            Arithmetic::Int8 => (127.0, 255),
         }
     }
 
@@ -78,7 +78,6 @@ struct Operands {
     a_stride: usize,
     row_scales: *const f32,
     row_offsets: Option<*const f32>,
-    row_starts: Option<*const i32>,
     out: *mut f32,
 }
 
@@ -91,7 +90,6 @@ struct Scratch {
     rows: Aligned,
     scales: Vec<f32>,
     offsets: Vec<f32>,
-    starts: Vec<i32>,
 }
 
 thread_local! {
@@ -99,7 +97,6 @@ thread_local! {
         rows: Aligned::zeroed(0),
         scales: Vec::new(),
         offsets: Vec::new(),
-        starts: Vec::new(),
     });
 }
 
@@ -163,7 +160,6 @@ impl Linear {
             a_stride,
             row_scales: if store == Store::F32 { ONES.as_ptr() } else { scratch.scales.as_ptr() },
             row_offsets: (self.arithmetic == Arithmetic::Int8).then_some(scratch.offsets.as_ptr()),
-            row_starts: (store == Store::I8).then_some(scratch.starts.as_ptr()),
             out: out.as_mut_ptr(),
         };
         // Panels of so few products are not worth a thread of their own.
@@ -197,7 +193,6 @@ impl Linear {
                 groups,
                 row_scales: if store == Store::F32 { operands.row_scales } else { operands.row_scales.add(of_first) },
                 row_offsets: operands.row_offsets.map_or(ptr::null(), |offsets| offsets.add(of_first)),
-                row_starts: operands.row_starts.map_or(ptr::null(), |starts| starts.add(of_first)),
                 column_scales,
                 column_sums,
                 bias: self.bias.as_ptr().add(panel * width),
@@ -222,19 +217,17 @@ impl Linear {
         scratch.rows.grow(count * padded * store.bytes());
         scratch.scales.resize(count * blocks, 0.0);
         scratch.offsets.resize(count * blocks, 0.0);
-        scratch.starts.resize(count * blocks, 0);
         for (index, row) in rows.chunks_exact(inputs).enumerate() {
             let of_row = index * blocks..(index + 1) * blocks;
             let mut of = RowScales {
                 scales: &mut scratch.scales[of_row.clone()],
-                offsets: &mut scratch.offsets[of_row.clone()],
-                starts: &mut scratch.starts[of_row],
+                offsets: &mut scratch.offsets[of_row],
             };
             let numbers = index * padded..(index + 1) * padded;
             // SAFETY: the matrix was packed for this processor.
             unsafe {
                 match store {
-                    Store::I8 => quantize::row_i8(isa, how, row, &mut scratch.rows.as_i8()[numbers], &mut of),
+                    Store::I8 => quantize::row_u8(isa, how, row, &mut scratch.rows.as_mut_slice()[numbers], &mut of),
                     Store::F32 | Store::I16 => {
                         quantize::row_i16(isa, how, row, &mut scratch.rows.as_i16()[numbers], &mut of);
                     }

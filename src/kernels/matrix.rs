@@ -4,9 +4,8 @@
 //! four bytes (one `f32`, two `i16` or four `i8`), because a kernel multiplies four bytes of a row with the same four bytes
 //! of every column: `panel → group → column → 4 bytes`. Missing columns and inputs are zero.
 //!
-//! Integer columns have one scale for each block of inputs. 8-bit values are stored with 128 added, because the
-//! processor's instruction multiplies unsigned with signed bytes; a row starts its sums at −128 times its own sum, which
-//! takes the surplus away again.
+//! Integer columns have one scale for each block of inputs. Where both are bytes, those of columns are signed and those of
+//! rows are not, as the processor's instruction has it.
 
 use super::aligned::Aligned;
 use super::isa::Isa;
@@ -63,8 +62,6 @@ pub(super) struct Tile {
     pub(super) row_scales: *const f32,
     /// `row → block`: the number that the row's integers are counted from. Null where that is 0 everywhere.
     pub(super) row_offsets: *const f32,
-    /// `row → block`: where a row's integer sums start. Null where they start at 0.
-    pub(super) row_starts: *const i32,
     /// `block → column` of this panel: the scale, and the sum of the numbers that the column stands for.
     pub(super) column_scales: *const f32,
     pub(super) column_sums: *const f32,
@@ -133,8 +130,7 @@ impl Matrix {
         match store {
             Store::F32 => unreachable!("integers are stored as such"),
             Store::I16 => matrix.fill(values, |k, n, value| (round(k, n, value) as i16).to_ne_bytes()),
-            // Padding stays 0, which counts as −128 where a row has 0: nothing.
-            Store::I8 => matrix.fill(values, |k, n, value| [(round(k, n, value) + 128) as u8]),
+            Store::I8 => matrix.fill(values, |k, n, value| (round(k, n, value) as i8).to_ne_bytes()),
         }
         matrix
     }

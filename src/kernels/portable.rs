@@ -17,7 +17,7 @@ pub(super) unsafe fn multiply(store: Store, rows: usize, tile: &Tile) {
             match store {
                 Store::F32 => row_f32(tile, row, &mut total),
                 Store::I16 => row_integers::<i16, i16>(tile, row, &mut total),
-                Store::I8 => row_integers::<i8, u8>(tile, row, &mut total),
+                Store::I8 => row_integers::<u8, i8>(tile, row, &mut total),
             }
             for (column, value) in total.iter().enumerate().take(tile.columns) {
                 let value = value + *tile.bias.add(column);
@@ -54,8 +54,7 @@ unsafe fn row_integers<A: Copy + Into<i32>, B: Copy + Into<i32>>(tile: &Tile, ro
         let b = tile.b.cast::<B>();
         for block in 0..tile.blocks {
             let of_block = row * tile.blocks + block;
-            let start = if tile.row_starts.is_null() { 0 } else { *tile.row_starts.add(of_block) };
-            let mut sums = [start; PANEL];
+            let mut sums = [0i32; PANEL];
             for group in block * tile.groups..(block + 1) * tile.groups {
                 for within in 0..per_group {
                     let value: i32 = (*a.add(group * per_group + within)).into();

@@ -1,8 +1,8 @@
 //! Rows of fp32 numbers → integers.
 //!
 //! - 16 bits: one scale for a row, its largest absolute value divided by the largest integer.
-//! - 8 bits: for each block of a row, the range of its numbers is divided evenly. Integers are counted from the middle of
-//!   the range: what follows a GELU is not symmetric around 0, and a few large channels spoil their own block alone.
+//! - 8 bits: for each block of a row, the range of its numbers is divided evenly, and integers are counted from its least
+//!   number: what follows a GELU is not symmetric around 0, and a few large channels spoil their own block alone.
 //!
 //! A row's integers depend on nothing but the row.
 
@@ -14,8 +14,6 @@ use super::matrix::round;
 pub(super) struct RowScales<'a> {
     pub(super) scales: &'a mut [f32],
     pub(super) offsets: &'a mut [f32],
-    /// Where the sums with 8-bit columns start: see `matrix`.
-    pub(super) starts: &'a mut [i32],
 }
 
 /// How a row is rounded.
@@ -47,44 +45,44 @@ pub(super) unsafe fn row_i16(isa: Isa, how: Rounding, row: &[f32], out: &mut [i1
     }
 }
 
-/// Rounds one row to 8-bit integers.
+/// Rounds one row to unsigned 8-bit integers.
 ///
 /// # Safety
 ///
 /// The processor must have `isa`.
-pub(super) unsafe fn row_i8(isa: Isa, how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
+pub(super) unsafe fn row_u8(isa: Isa, how: Rounding, row: &[f32], out: &mut [u8], of: &mut RowScales<'_>) {
     match isa {
-        Isa::Portable => i8_generic(how, row, out, of),
+        Isa::Portable => u8_generic(how, row, out, of),
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::i8_avx2(how, row, out, of) },
+        Isa::Avx2 => unsafe { x86::u8_avx2(how, row, out, of) },
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { x86::i8_avx512(how, row, out, of) },
+        Isa::Avx512Vnni => unsafe { x86::u8_avx512(how, row, out, of) },
     }
 }
 
 /// The same source, compiled for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Rounding, RowScales, i8_generic, i16_generic};
+    use super::{Rounding, RowScales, u8_generic, i16_generic};
 
     macro_rules! compiled_for {
-        ($features:literal, $of_i16:ident, $of_i8:ident) => {
+        ($features:literal, $of_i16:ident, $of_u8:ident) => {
             #[target_feature(enable = $features)]
             pub(super) fn $of_i16(how: Rounding, row: &[f32], out: &mut [i16], of: &mut RowScales<'_>) {
                 i16_generic(how, row, out, of);
             }
 
             #[target_feature(enable = $features)]
-            pub(super) fn $of_i8(how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
-                i8_generic(how, row, out, of);
+            pub(super) fn $of_u8(how: Rounding, row: &[f32], out: &mut [u8], of: &mut RowScales<'_>) {
+                u8_generic(how, row, out, of);
             }
         };
     }
 
-    compiled_for!("avx2,fma", i16_avx2, i8_avx2);
-    compiled_for!("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", i16_avx512, i8_avx512);
+    compiled_for!("avx2,fma", i16_avx2, u8_avx2);
+    compiled_for!("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", i16_avx512, u8_avx512);
 }
 
 #[inline(always)]
@@ -93,11 +91,8 @@ fn i16_generic(how: Rounding, row: &[f32], out: &mut [i16], of: &mut RowScales<'
 }
 
 #[inline(always)]
-fn i8_generic(how: Rounding, row: &[f32], out: &mut [i8], of: &mut RowScales<'_>) {
-    generic(how, row, out, of, |value| value as i8);
-    for (start, block) in of.starts.iter_mut().zip(out.chunks_exact(how.block)) {
-        *start = -128 * block.iter().map(|value| i32::from(*value)).sum::<i32>();
-    }
+fn u8_generic(how: Rounding, row: &[f32], out: &mut [u8], of: &mut RowScales<'_>) {
+    generic(how, row, out, of, |value| value as u8);
 }
 
 #[inline(always)]
@@ -114,12 +109,12 @@ fn generic<T: Copy + Default>(
         let blocks = row.chunks(how.block).zip(head.chunks_mut(how.block));
         for ((values, out), (scale, offset)) in blocks.zip(of.scales.iter_mut().zip(of.offsets.iter_mut())) {
             let (least, most) = range(values);
-            // Halves first: a difference of two finite numbers may not be finite.
-            let (half, middle) = (most * 0.5 - least * 0.5, most * 0.5 + least * 0.5);
-            let factor = if half > 0.0 { how.limit / half } else { 0.0 };
-            (*scale, *offset) = (half / how.limit, middle);
+            // Where it is not finite, neither is the scale, nor what is computed from it.
+            let extent = most - least;
+            let factor = if extent > 0.0 { how.limit / extent } else { 0.0 };
+            (*scale, *offset) = (extent / how.limit, least);
             for (out, value) in out.iter_mut().zip(values) {
-                *out = narrow(round((value - middle) * factor));
+                *out = narrow(round((value - least) * factor));
             }
         }
     } else {

@@ -3,10 +3,70 @@
 //! For each group of inputs, a kernel loads the two vectors of columns and multiplies them with four bytes of each row.
 //! With 12 rows (AVX-512) or 6 (AVX2) and two vectors, the sums take 24 or 12 of the 32 or 16 registers: enough
 //! independent sums to hide the latency of the multiplication, and few enough loads for it.
+//!
+//! With AVX-512, a row's step is written in assembly. The compiler would load the numbers of all rows ahead, for which there
+//! are no registers, and computes an address for each; here they are one pointer and a multiple of the distance between
+//! rows, as the processor's addressing has it.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Every line of these functions is one.
 
 use super::matrix::{Store, Tile};
+
+/// Groups of one turn of a kernel's loop.
+const GROUPS: usize = 4;
+
+/// Runs `$add::<SCALE>(sums, columns, a, index)` for each row: it lies at `a + index * SCALE`. `$odd` are the distances of
+/// the rows 1, 3, 5, 7, 9 and 11.
+macro_rules! each_row {
+    ($add:ident, $rows:ident, $sums:ident, $columns:expr, $a:expr, $odd:ident) => {
+        each_row!(@ $add, $rows, $sums, $columns, $a, $odd,
+            0: 0 1, 1: 0 1, 2: 0 2, 3: 1 1, 4: 0 4, 5: 2 1, 6: 1 2, 7: 3 1, 8: 0 8, 9: 4 1, 10: 2 2, 11: 5 1)
+    };
+    (@ $add:ident, $rows:ident, $sums:ident, $columns:expr, $a:expr, $odd:ident, $($row:literal: $index:literal $scale:literal),*) => {
+        let (columns, a) = ($columns, $a);
+        $(if $rows > $row {
+            $add::<$scale>(&mut $sums[$row], columns, a, if $row == 0 { 0 } else { $odd[$index] });
+        })*
+    };
+}
+
+/// Writes `$body` out for each row. A loop, where the compiler leaves it one, keeps the sums in memory.
+macro_rules! unrolled {
+    ($rows:ident, $row:ident, $body:block) => {
+        unrolled!(@ $rows, $row, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $rows:ident, $row:ident, $body:block, $($number:literal)*) => {
+        $(if $rows > $number {
+            let $row: usize = $number;
+            $body
+        })*
+    };
+}
+
+/// Adds the products of `tile.groups` groups to the sums and moves `$a` and `$b` behind them.
+macro_rules! add_groups {
+    ($rows:ident, $add:ident, $load:ident, $lanes:literal, $sums:ident, $tile:ident, $a:ident, $b:ident) => {
+        let odd = [1, 3, 5, 7, 9, 11].map(|row| row * $tile.a_stride);
+        for _ in 0..$tile.groups / GROUPS {
+            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 0);
+            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 1);
+            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 2);
+            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 3);
+            $a = $a.add(4 * GROUPS);
+            $b = $b.add(8 * $lanes * GROUPS);
+        }
+        for _ in 0..$tile.groups % GROUPS {
+            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 0);
+            $a = $a.add(4);
+            $b = $b.add(8 * $lanes);
+        }
+    };
+    (@ $rows:ident, $add:ident, $load:ident, $lanes:literal, $sums:ident, $odd:ident, $a:ident, $b:ident, $group:literal) => {
+        let columns = $b.add(8 * $lanes * $group);
+        let columns = [$load(columns.cast()), $load(columns.add(4 * $lanes).cast())];
+        each_row!($add, $rows, $sums, columns, $a.add(4 * $group), $odd);
+    };
+}
 
 /// Calls a kernel with the number of rows as a constant, which keeps its sums in registers.
 macro_rules! with_rows {
@@ -26,7 +86,7 @@ macro_rules! kernels {
         vector: $vector:ty, integers: $integers:ty,
         zero: $zero:ident, load: $load:ident, store: $store:ident, splat: $splat:ident, fma: $fma:ident, mul: $mul:ident,
         load_integers: $load_integers:ident, splat_integer: $splat_integer:ident, to_floats: $to_floats:ident,
-        kinds: { $($name:ident: $dot:ident),* }
+        add_f32: $add_f32:ident, kinds: { $($name:ident: $add:ident),* }
     ) => {
         /// # Safety
         ///
@@ -34,22 +94,13 @@ macro_rules! kernels {
         #[target_feature(enable = $features)]
         unsafe fn f32_tile<const ROWS: usize>(tile: &Tile) {
             let mut sums = [[$zero(); 2]; ROWS];
-            let (mut a, mut b) = (tile.a, tile.b.cast::<f32>());
-            for _ in 0..tile.groups {
-                let columns = [$load(b), $load(b.add($lanes))];
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let value = $splat(a.add(row * tile.a_stride).cast::<f32>().read_unaligned());
-                    sums[0] = $fma(value, columns[0], sums[0]);
-                    sums[1] = $fma(value, columns[1], sums[1]);
-                }
-                a = a.add(4);
-                b = b.add(2 * $lanes);
-            }
+            let (mut a, mut b) = (tile.a, tile.b);
+            add_groups!(ROWS, $add_f32, $load, $lanes, sums, tile, a, b);
             let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
-            for (row, sums) in sums.iter().enumerate() {
+            unrolled!(ROWS, row, {
                 let scale = $splat(*tile.row_scales.add(row));
-                write(tile, row, [$fma(sums[0], scale, bias[0]), $fma(sums[1], scale, bias[1])]);
-            }
+                write(tile, row, [$fma(sums[row][0], scale, bias[0]), $fma(sums[row][1], scale, bias[1])]);
+            });
         }
 
         $(
@@ -59,41 +110,31 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             unsafe fn $name<const ROWS: usize>(tile: &Tile) {
                 let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
+                // There are no registers for sums of both kinds. The black box keeps the compiler from trying: it would
+                // move all of them to and fro around each block.
                 let mut total = [bias; ROWS];
+                let total = black_box(&mut total);
                 let (mut a, mut b) = (tile.a, tile.b);
                 for block in 0..tile.blocks {
                     let mut sums = [[$splat_integer(0); 2]; ROWS];
-                    if !tile.row_starts.is_null() {
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            *sums = [$splat_integer(*tile.row_starts.add(row * tile.blocks + block)); 2];
-                        }
-                    }
-                    for _ in 0..tile.groups {
-                        let columns = [$load_integers(b.cast()), $load_integers(b.add(4 * $lanes).cast())];
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let value = $splat_integer(a.add(row * tile.a_stride).cast::<i32>().read_unaligned());
-                            sums[0] = $dot(sums[0], columns[0], value);
-                            sums[1] = $dot(sums[1], columns[1], value);
-                        }
-                        a = a.add(4);
-                        b = b.add(8 * $lanes);
-                    }
+                    add_groups!(ROWS, $add, $load_integers, $lanes, sums, tile, a, b);
                     let scales = tile.column_scales.add(block * 2 * $lanes);
                     let scales = [$load(scales), $load(scales.add($lanes))];
-                    for (row, (total, sums)) in total.iter_mut().zip(&sums).enumerate() {
+                    let surplus = tile.column_sums.add(block * 2 * $lanes);
+                    let surplus = [$load(surplus), $load(surplus.add($lanes))];
+                    unrolled!(ROWS, row, {
                         let scale = $splat(*tile.row_scales.add(row * tile.blocks + block));
-                        total[0] = $fma($to_floats(sums[0]), $mul(scale, scales[0]), total[0]);
-                        total[1] = $fma($to_floats(sums[1]), $mul(scale, scales[1]), total[1]);
-                    }
-                    if !tile.row_offsets.is_null() {
-                        let sums = tile.column_sums.add(block * 2 * $lanes);
-                        let sums = [$load(sums), $load(sums.add($lanes))];
-                        for (row, total) in total.iter_mut().enumerate() {
+                        let (first, second) = ($to_floats(sums[row][0]), $to_floats(sums[row][1]));
+                        let mut new = [
+                            $fma(first, $mul(scale, scales[0]), total[row][0]),
+                            $fma(second, $mul(scale, scales[1]), total[row][1]),
+                        ];
+                        if !tile.row_offsets.is_null() {
                             let offset = $splat(*tile.row_offsets.add(row * tile.blocks + block));
-                            total[0] = $fma(offset, sums[0], total[0]);
-                            total[1] = $fma(offset, sums[1], total[1]);
+                            new = [$fma(offset, surplus[0], new[0]), $fma(offset, surplus[1], new[1])];
                         }
-                    }
+                        total[row] = new;
+                    });
                 }
                 for (row, total) in total.iter().enumerate() {
                     write(tile, row, *total);
@@ -143,8 +184,9 @@ macro_rules! kernels {
 /// 16 numbers at once.
 pub(super) mod avx512 {
     use std::arch::x86_64::*;
+    use std::hint::black_box;
 
-    use super::{Store, Tile};
+    use super::{GROUPS, Store, Tile};
     use crate::kernels::activation;
 
     kernels! {
@@ -153,25 +195,41 @@ pub(super) mod avx512 {
         zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
         fma: _mm512_fmadd_ps, mul: _mm512_mul_ps,
         load_integers: _mm512_loadu_si512, splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
-        // Two products of 16 bits, or four of unsigned columns with signed rows of 8 bits, are added to each sum.
-        kinds: { i16_tile: add_products, i8_tile: _mm512_dpbusd_epi32 }
+        add_f32: add_f32, kinds: { i16_tile: add_i16, i8_tile: add_i8 }
     }
 
-    /// `_mm512_dpwssd_epi32`: LLVM takes the intrinsic apart into a multiplication and an addition, at half the speed.
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    #[inline]
-    fn add_products(sums: __m512i, columns: __m512i, value: __m512i) -> __m512i {
-        let mut sums = sums;
-        // SAFETY: the instruction touches nothing but these registers, and the caller has it.
-        unsafe {
-            std::arch::asm!(
-                "vpdpwssd {sums}, {columns}, {value}",
-                sums = inout(zmm_reg) sums, columns = in(zmm_reg) columns, value = in(zmm_reg) value,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-        }
-        sums
+    /// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
+    macro_rules! add_row {
+        ($name:ident, $vector:ty, $broadcast:literal, $add:literal) => {
+            #[target_feature(enable = "avx512f,avx512vnni")]
+            #[inline]
+            unsafe fn $name<const SCALE: usize>(
+                sums: &mut [$vector; 2],
+                columns: [$vector; 2],
+                a: *const u8,
+                index: usize,
+            ) {
+                let [mut first, mut second] = *sums;
+                let _value: $vector;
+                std::arch::asm!(
+                    concat!($broadcast, " {value}, dword ptr [{a} + {index} * {scale}]"),
+                    concat!($add, " {first}, {value}, {columns}"),
+                    concat!($add, " {second}, {value}, {more}"),
+                    value = out(zmm_reg) _value, first = inout(zmm_reg) first, second = inout(zmm_reg) second,
+                    columns = in(zmm_reg) columns[0], more = in(zmm_reg) columns[1],
+                    a = in(reg) a, index = in(reg) index, scale = const SCALE,
+                    options(pure, readonly, nostack, preserves_flags),
+                );
+                *sums = [first, second];
+            }
+        };
     }
+
+    add_row!(add_f32, __m512, "vbroadcastss", "vfmadd231ps");
+    // Two products of 16 bits; LLVM would take the intrinsic apart into a multiplication and an addition, at half the speed.
+    add_row!(add_i16, __m512i, "vpbroadcastd", "vpdpwssd");
+    // Four products of unsigned (rows) and signed bytes (columns).
+    add_row!(add_i8, __m512i, "vpbroadcastd", "vpdpbusd");
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
     unsafe fn i8_rows(rows: usize, tile: &Tile) {
@@ -182,8 +240,9 @@ pub(super) mod avx512 {
 /// 8 numbers at once.
 pub(super) mod avx2 {
     use std::arch::x86_64::*;
+    use std::hint::black_box;
 
-    use super::{Store, Tile};
+    use super::{GROUPS, Store, Tile};
     use crate::kernels::activation;
 
     kernels! {
@@ -192,7 +251,7 @@ pub(super) mod avx2 {
         zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
         fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
         load_integers: load_integers, splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
-        kinds: { i16_tile: add_products }
+        add_f32: add_f32, kinds: { i16_tile: add_i16 }
     }
 
     #[target_feature(enable = "avx2")]
@@ -201,10 +260,21 @@ pub(super) mod avx2 {
         _mm256_loadu_si256(from.cast())
     }
 
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     #[inline]
-    fn add_products(sums: __m256i, columns: __m256i, value: __m256i) -> __m256i {
-        _mm256_add_epi32(sums, _mm256_madd_epi16(columns, value))
+    unsafe fn add_f32<const SCALE: usize>(sums: &mut [__m256; 2], columns: [__m256; 2], a: *const u8, index: usize) {
+        let value = _mm256_set1_ps(a.add(index * SCALE).cast::<f32>().read_unaligned());
+        *sums = [_mm256_fmadd_ps(value, columns[0], sums[0]), _mm256_fmadd_ps(value, columns[1], sums[1])];
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn add_i16<const SCALE: usize>(sums: &mut [__m256i; 2], columns: [__m256i; 2], a: *const u8, index: usize) {
+        let value = _mm256_set1_epi32(a.add(index * SCALE).cast::<i32>().read_unaligned());
+        *sums = [
+            _mm256_add_epi32(sums[0], _mm256_madd_epi16(columns[0], value)),
+            _mm256_add_epi32(sums[1], _mm256_madd_epi16(columns[1], value)),
+        ];
     }
 
     /// AVX2 has no exact product of bytes: 8-bit numbers are stored in 16 bits for it (`Arithmetic::store`).
