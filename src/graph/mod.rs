@@ -53,7 +53,7 @@ pub(crate) struct Rewritten {
 /// A layer, once or twice.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    /// For all tokens, or for those that `precise` is not for.
+    /// For all tokens, or for those that `precise`, where there is one, is not for.
     pub(crate) coarse: Linear,
     /// For the tokens of the query, where they are computed in other numbers.
     pub(crate) precise: Option<Linear>,
@@ -79,8 +79,8 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
     attention::rewrite(&mut view);
     let norms = norm::rewrite(&mut view, isa);
     first_token::rewrite(&mut view);
-    let layers =
-        layers.par_iter().zip(uses(&view, layers.len())).map(|(layer, uses)| pack(&view, layer, uses, isa, compute));
+    let packings = packings(&layers, &uses(&view, layers.len()), compute);
+    let layers = layers.par_iter().zip(packings).map(|(layer, packing)| pack(&view, layer, packing, isa));
     let layers = layers.collect::<Option<_>>()?;
     if compute == Numbers::Int8 {
         view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));
@@ -98,7 +98,7 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
 pub(crate) enum Numbers {
     Float32,
     Int16,
-    /// 8 bits, and 16 for the tokens of the query.
+    /// 8 bits, and 16 for the tokens of the query and for sensitive layers.
     Int8,
 }
 
@@ -124,19 +124,35 @@ fn uses(view: &View, count: usize) -> Vec<Uses> {
     uses
 }
 
-fn pack(view: &View, layer: &linear::Layer, uses: Uses, isa: Isa, numbers: Numbers) -> Option<Layer> {
+/// The numbers of a layer's first packing, and of the one for the query's tokens.
+type Packing = (Arithmetic, Option<Arithmetic>);
+
+/// How each layer is packed.
+fn packings(layers: &[linear::Layer], uses: &[Uses], numbers: Numbers) -> Vec<Packing> {
+    // The expansions (with GELU) of the first half of a transformer bring in most of the error that 8 bits make, though they
+    // are a sixth of its products (benches/NOTES.md): they have 16 bits for all tokens.
+    let mut sensitive = layers.iter().filter(|layer| layer.gelu).count() / 2;
+    let packing = |(layer, uses): (&linear::Layer, &Uses)| match numbers {
+        Numbers::Float32 => (Arithmetic::Float32, None),
+        Numbers::Int16 => (Arithmetic::Int16, None),
+        // A first token is one of the query.
+        Numbers::Int8 if !uses.all_tokens => (Arithmetic::Int16, None),
+        Numbers::Int8 if layer.gelu && sensitive > 0 => {
+            sensitive -= 1;
+            (Arithmetic::Int16, None)
+        }
+        Numbers::Int8 => (Arithmetic::Int8, Some(Arithmetic::Int16)),
+    };
+    layers.iter().zip(uses).map(packing).collect()
+}
+
+fn pack(view: &View, layer: &linear::Layer, (first, of_query): Packing, isa: Isa) -> Option<Layer> {
     let weights = view.constant(&layer.weights)?.values;
     if !weights.iter().all(|weight| weight.is_finite()) {
         return None;
     }
     let linear = |arithmetic| Linear::new(isa, arithmetic, layer.columns, &weights, layer.bias.as_deref(), layer.gelu);
-    Some(match numbers {
-        Numbers::Float32 => Layer { coarse: linear(Arithmetic::Float32), precise: None },
-        Numbers::Int16 => Layer { coarse: linear(Arithmetic::Int16), precise: None },
-        // A first token is one of the query.
-        Numbers::Int8 if !uses.all_tokens => Layer { coarse: linear(Arithmetic::Int16), precise: None },
-        Numbers::Int8 => Layer { coarse: linear(Arithmetic::Int8), precise: Some(linear(Arithmetic::Int16)) },
-    })
+    Some(Layer { coarse: linear(first), precise: of_query.map(linear) })
 }
 
 /// A node of this crate's domain.
