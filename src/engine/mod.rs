@@ -88,7 +88,7 @@ impl Engine {
         let rewritten = match numbers(compute, isa) {
             Some(numbers) => {
                 let file = weights.bytes()?;
-                workers.run(|| graph::rewrite(file, isa, numbers))
+                workers.run(|| graph::rewrite(&file, isa, numbers))
             }
             None => None,
         };

@@ -22,13 +22,13 @@ use ort::session::builder::SessionBuilder;
 use ort::sys;
 
 use crate::graph::{self, Layer};
-use crate::kernels::{Attention, Heads, Isa, LayerNorm, Linear, Mask};
+use crate::kernels::{Attention, Heads, Isa, LayerNorm, Linear, Mask, Table};
 
 /// The operations of one graph, with its packed layers.
 #[derive(Debug)]
 pub(super) struct Operators {
     domain: NonNull<sys::OrtCustomOpDomain>,
-    _tables: [Box<Operation>; 3],
+    _tables: [Box<Operation>; 4],
 }
 
 // SAFETY: nothing in it is changed after it was made; see the head of this file.
@@ -51,6 +51,7 @@ enum Constants {
     None,
     Layers(Vec<Layer>),
     Norms(Vec<LayerNorm>),
+    Tables(Vec<Table>),
 }
 
 impl std::fmt::Debug for Operation {
@@ -67,8 +68,8 @@ struct AttentionKernel {
 type Outcome<T> = Result<T, String>;
 
 impl Operators {
-    pub(super) fn new(layers: Vec<Layer>, norms: Vec<LayerNorm>) -> ort::Result<Self> {
-        let tables = [
+    pub(super) fn new(layers: Vec<Layer>, norms: Vec<LayerNorm>, tables: Vec<Table>) -> ort::Result<Self> {
+        let operations = [
             Operation::boxed(
                 graph::LINEAR,
                 Constants::Layers(layers),
@@ -78,6 +79,14 @@ impl Operators {
                 destroy_nothing,
             ),
             Operation::boxed(graph::NORM, Constants::Norms(norms), [2, 1], create_norm, compute_norm, destroy_nothing),
+            Operation::boxed(
+                graph::EMBEDDING,
+                Constants::Tables(tables),
+                [1, 0],
+                create_embedding,
+                compute_embedding,
+                destroy_nothing,
+            ),
             Operation::boxed(
                 graph::ATTENTION,
                 Constants::None,
@@ -92,7 +101,7 @@ impl Operators {
         // SAFETY: the name is a C string, and the domain a place for a pointer.
         unsafe { ort::Error::result_from_status((ort::api().CreateCustomOpDomain)(name.as_ptr(), &mut domain))? };
         let domain = NonNull::new(domain).ok_or_else(|| ort::Error::new("ONNX Runtime gave no operator domain"))?;
-        let operators = Self { domain, _tables: tables };
+        let operators = Self { domain, _tables: operations };
         for operation in &operators._tables {
             let table = ptr::from_ref::<Operation>(operation).cast();
             // SAFETY: the table is the beginning of the operation, which is boxed and stays where it is.
@@ -187,8 +196,9 @@ unsafe extern "system" fn provider(_: *const sys::OrtCustomOp) -> *const std::ff
 unsafe extern "system" fn input_type(table: *const sys::OrtCustomOp, index: usize) -> sys::ONNXTensorElementDataType {
     // SAFETY: as in `name_of`.
     let operation = unsafe { Operation::of(table) };
-    // The second input of a layer is a number of tokens; all others are tensors of floats.
-    if index == 1 && operation.name.as_bytes() == graph::LINEAR.as_bytes() {
+    let is = |name: &str| operation.name.as_bytes() == name.as_bytes();
+    // The second input of a layer is a number of tokens, that of an embedding the tokens; all others are tensors of floats.
+    if (index == 1 && is(graph::LINEAR)) || is(graph::EMBEDDING) {
         sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
     } else {
         sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
@@ -314,6 +324,47 @@ unsafe extern "system" fn compute_norm(kernel: *mut c_void, context: *mut sys::O
             }
             let out = output(context, &rows.shape)?;
             norm.run(rows.values, residual.map(|residual| residual.values), out);
+        }
+        Ok(())
+    })
+}
+
+unsafe extern "system" fn create_embedding(
+    table: *const sys::OrtCustomOp,
+    _: *const sys::OrtApi,
+    info: *const sys::OrtKernelInfo,
+    kernel: *mut *mut c_void,
+) -> sys::OrtStatusPtr {
+    status(|| {
+        // SAFETY: as in `create_linear`.
+        unsafe {
+            let index = integer(info, c"index")?;
+            let Constants::Tables(tables) = &Operation::of(table).constants else { return Err("no tables".to_owned()) };
+            let table = tables.get(index).ok_or_else(|| format!("there are {} tables, not {index}", tables.len()))?;
+            *kernel = ptr::from_ref(table).cast_mut().cast();
+        }
+        Ok(())
+    })
+}
+
+unsafe extern "system" fn compute_embedding(
+    kernel: *mut c_void,
+    context: *mut sys::OrtKernelContext,
+) -> sys::OrtStatusPtr {
+    status(|| {
+        // SAFETY: the kernel is what `create_embedding` made, and the context is that of this call.
+        unsafe {
+            let table = &*kernel.cast_const().cast::<Table>();
+            let indices = input::<i64>(context, 0)?.ok_or("it has no input")?;
+            let mut shape = indices.shape;
+            shape.push(table.width() as i64);
+            let out = output(context, &shape)?;
+            for (index, out) in indices.values.iter().zip(out.chunks_exact_mut(table.width())) {
+                // As ONNX has it, numbers below 0 count from the end.
+                let row = if *index < 0 { *index + table.rows() as i64 } else { *index };
+                let row = usize::try_from(row).ok().filter(|row| *row < table.rows());
+                table.read(row.ok_or_else(|| format!("there is no row {index} in a table of {}", table.rows()))?, out);
+            }
         }
         Ok(())
     })

@@ -5,6 +5,7 @@
 //! that is not understood runs on ONNX Runtime alone.
 
 mod attention;
+mod embedding;
 mod first_token;
 mod linear;
 mod norm;
@@ -13,10 +14,10 @@ mod onnx;
 mod tests;
 mod view;
 
-use bytes::Bytes;
 use rayon::prelude::*;
 
-use crate::kernels::{Arithmetic, Isa, LayerNorm, Linear};
+use crate::kernels::{Arithmetic, Isa, LayerNorm, Linear, Table};
+use crate::model::FileBytes;
 use onnx::{NodeProto, OperatorSetIdProto, ValueInfoProto};
 use view::View;
 
@@ -29,6 +30,8 @@ pub(crate) const LINEAR: &str = "Linear";
 pub(crate) const ATTENTION: &str = "Attention";
 /// Layer normalisation, of the sum of two inputs where it has two; `index` is its place in [`Rewritten::norms`].
 pub(crate) const NORM: &str = "LayerNorm";
+/// The rows of a table; `index` is its place in [`Rewritten::tables`].
+pub(crate) const EMBEDDING: &str = "Embedding";
 /// An input that the rewritten graph has beside those of the file: for each text of a batch, how many of its tokens come
 /// first and are computed more precisely than the others.
 pub(crate) const QUERY_TOKENS: &str = "crossrank.query_tokens";
@@ -48,6 +51,8 @@ pub(crate) struct Rewritten {
     pub(crate) layers: Vec<Layer>,
     /// The normalisations that its nodes name.
     pub(crate) norms: Vec<LayerNorm>,
+    /// The tables that its nodes name.
+    pub(crate) tables: Vec<Table>,
 }
 
 /// A layer, once or twice.
@@ -60,8 +65,9 @@ pub(crate) struct Layer {
 }
 
 /// Rewrites an ONNX file; nothing if there is nothing in it to rewrite.
-pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritten> {
-    let mut model = onnx::read(file).ok()?;
+pub(crate) fn rewrite(file: &FileBytes, isa: Isa, compute: Numbers) -> Option<Rewritten> {
+    let mut model = onnx::read(file.bytes()).ok()?;
+    let done_with = |part: &[u8]| file.done_with(part);
     if !model.functions.is_empty() {
         return None;
     }
@@ -80,8 +86,15 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
     let norms = norm::rewrite(&mut view, isa);
     first_token::rewrite(&mut view);
     let packings = packings(&layers, &uses(&view, layers.len()), compute);
-    let layers = layers.par_iter().zip(packings).map(|(layer, packing)| pack(&view, layer, packing, isa));
-    let layers = layers.collect::<Option<_>>()?;
+    let packed = layers.par_iter().zip(packings).map(|(layer, packing)| {
+        let packed = pack(&view, layer, packing, isa);
+        if let Some(raw) = view.tensor(&layer.weights).and_then(|tensor| tensor.raw_data.clone()) {
+            done_with(&raw);
+        }
+        packed
+    });
+    let layers = packed.collect::<Option<_>>()?;
+    let tables = embedding::rewrite(&mut view, compute, &done_with);
     if compute == Numbers::Int8 {
         view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));
         for node in view.nodes.iter_mut().filter(|node| is_ours(node, LINEAR)) {
@@ -90,7 +103,7 @@ pub(crate) fn rewrite(file: Bytes, isa: Isa, compute: Numbers) -> Option<Rewritt
     }
     model.graph = Some(view.finish());
     model.opset_import.push(OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1 });
-    Some(Rewritten { model: onnx::write(&model), layers, norms })
+    Some(Rewritten { model: onnx::write(&model), layers, norms, tables })
 }
 
 /// In which numbers layers are packed.

@@ -224,6 +224,23 @@ impl ValueInfoProto {
         let kind = b"\x0a\x0d\x08\x07\x12\x09\x0a\x07\x12\x05batch";
         Self { name: name.to_owned(), kind: Some(Bytes::from_static(kind)) }
     }
+
+    /// The type of the elements, of a tensor.
+    pub(super) fn element(&self) -> Option<i32> {
+        /// `TypeProto`, as far as it is wanted.
+        #[derive(Clone, PartialEq, Message)]
+        struct Kind {
+            #[prost(message, optional, tag = "1")]
+            tensor: Option<Tensor>,
+        }
+        /// `TypeProto.Tensor`.
+        #[derive(Clone, PartialEq, Message)]
+        struct Tensor {
+            #[prost(int32, tag = "1")]
+            element: i32,
+        }
+        Kind::decode(self.kind.clone()?).ok()?.tensor.map(|tensor| tensor.element)
+    }
 }
 
 /// Reads a file.

@@ -250,6 +250,12 @@ impl View {
         }
     }
 
+    /// Whether a value is one of 64-bit integers that the caller of a run gives.
+    pub(super) fn is_int64_input(&self, name: &str) -> bool {
+        let is_it = |input: &ValueInfoProto| input.name == name && input.element() == Some(data_type::INT64);
+        !self.initializers.contains_key(name) && self.rest.input.iter().any(is_it)
+    }
+
     /// Whether the numbers of a constant stand in another file.
     pub(super) fn has_external_data(&self) -> bool {
         self.initializers.values().any(|tensor| tensor.data_location != 0)

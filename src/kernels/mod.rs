@@ -7,6 +7,7 @@
 //! - [`linear`] multiplies rows by a packed constant matrix in fp32, in 16-bit or in 8-bit integers, with one scale for each
 //!   row and for each 128 inputs of a column, and adds the bias and applies GELU while the result is in registers or cache;
 //! - [`attention`] reads queries, keys and values where they lie;
+//! - [`table`] reads rows of a constant table;
 //! - [`norm`] adds the residual and normalises in one pass;
 //! - [`team`] lets threads that have nothing else to do help with the products of another.
 //!
@@ -23,6 +24,7 @@ mod matrix;
 mod norm;
 mod portable;
 mod quantize;
+mod table;
 mod team;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -31,4 +33,5 @@ pub(crate) use attention::{Attention, Heads, Mask};
 pub(crate) use isa::Isa;
 pub(crate) use linear::{Arithmetic, Linear};
 pub(crate) use norm::LayerNorm;
+pub(crate) use table::{Table, TableNumbers};
 pub(crate) use team::Team;

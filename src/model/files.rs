@@ -6,10 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::Task;
 use super::info::ModelFile;
+use super::mapped::FileBytes;
 use super::source::{MemoryFiles, ModelSource, Origin};
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
@@ -154,12 +156,12 @@ impl Files {
 
 impl Weights {
     /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> Result<bytes::Bytes> {
+    pub(crate) fn bytes(&self) -> Result<FileBytes> {
         Ok(match self {
-            Weights::File(path) => fs::read(path).map_err(|error| cannot_read(path, error))?.into(),
+            Weights::File(path) => FileBytes::map(path).map_err(|error| cannot_read(path, error))?,
             #[cfg(feature = "bundled-models")]
-            Weights::Static(bytes) => bytes::Bytes::from_static(bytes),
-            Weights::Shared(bytes) => bytes::Bytes::from_owner(bytes.clone()),
+            Weights::Static(bytes) => FileBytes::in_memory(Bytes::from_static(bytes)),
+            Weights::Shared(bytes) => FileBytes::in_memory(Bytes::from_owner(bytes.clone())),
         })
     }
 

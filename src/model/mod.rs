@@ -11,10 +11,12 @@ pub(crate) mod config;
 mod files;
 pub(crate) mod graph;
 mod info;
+mod mapped;
 pub(crate) mod pooling;
 mod source;
 
 pub(crate) use files::{Files, Weights};
+pub(crate) use mapped::FileBytes;
 pub use info::{LimitSource, ModelFile, ModelInfo};
 pub use pooling::{Pooling, PoolingMode};
 pub use source::{MemoryFiles, ModelSource};
