@@ -63,6 +63,9 @@ mod embeddings;
 mod engine;
 mod error;
 mod graph;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod kernels;
 mod loading;
 mod model;

@@ -61,7 +61,7 @@ pub(crate) fn process<S: AsRef<str>, T: Send>(
 }
 
 /// The different texts in the order of their first appearance, and for each text the index of its like.
-fn different<S: AsRef<str>>(texts: &[S]) -> (Vec<&str>, Vec<usize>) {
+pub(crate) fn different<S: AsRef<str>>(texts: &[S]) -> (Vec<&str>, Vec<usize>) {
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
     let mut different = Vec::new();
     let index_of = texts

@@ -10,6 +10,8 @@ use crate::model::{ModelInfo, ModelSource, Task};
 use crate::pipeline;
 use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
 use crate::scoring::{CrossEncoder, PairScore, PairScores};
+#[cfg(feature = "internals")]
+use crate::text::Tokens;
 use crate::text::Truncation;
 
 /// A cross-encoder: reads a query and a document together and scores the document's relevance.
@@ -123,6 +125,15 @@ impl Reranker {
             });
         }
         Ok(scores)
+    }
+
+    /// The tokens of each pair.
+    #[cfg(feature = "internals")]
+    pub(crate) fn tokenise<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<Vec<Tokens>> {
+        let Loaded { encoder, engine, .. } = &self.loaded;
+        let query = encoder.query(query)?;
+        let pair = |document: &S| encoder.pair(&query, document.as_ref()).map(|(tokens, _)| tokens);
+        engine.map(documents, pair).into_iter().collect()
     }
 
     fn pair_score(&self, logits: &[f32], index: usize) -> Result<PairScore> {

@@ -30,6 +30,8 @@ use crate::model::Weights;
 use crate::text::Tokens;
 use exact::{Exactness, Trust};
 pub(crate) use graph_io::{GraphIo, Output, OutputKind};
+#[cfg(feature = "internals")]
+pub(crate) use plan::batches;
 use session::{Graph, SharedSession};
 use workers::Workers;
 

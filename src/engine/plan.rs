@@ -17,7 +17,7 @@ const FEWEST_INPUTS: usize = 8;
 ///
 /// The inputs of a batch have one length, so that there is no padding. The longest come first: the last batches to finish
 /// are then short ones, and no worker waits long for another. With few inputs every worker gets its share of them.
-pub(super) fn batches(inputs: &[Tokens], workers: usize) -> Vec<Vec<usize>> {
+pub(crate) fn batches(inputs: &[Tokens], workers: usize) -> Vec<Vec<usize>> {
     let length = |index: usize| inputs[index].ids.len();
     let mut order: Vec<usize> = (0..inputs.len()).collect();
     order.sort_by_key(|&index| Reverse(length(index)));

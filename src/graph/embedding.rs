@@ -8,7 +8,7 @@ use super::{EMBEDDING, Numbers, operation};
 use crate::kernels::{Table, TableNumbers};
 
 /// Smaller tables may stay with ONNX Runtime.
-const SMALLEST: usize = 1 << 18;
+const SMALLEST: usize = 1 << 14;
 /// Numbers that are read from the file before it may forget them.
 const AT_ONCE: usize = 1 << 18;
 
@@ -50,12 +50,8 @@ fn gather<'a>(view: &'a View, node: &'a NodeProto) -> Option<(&'a str, &'a str)>
 fn plain(view: &View, index: usize) -> Option<Found> {
     let node = &view.nodes[index];
     let (table, indices) = gather(view, node)?;
-    let found = Found {
-        table: table.to_owned(),
-        scales: None,
-        indices: indices.to_owned(),
-        out: node.output[0].clone(),
-    };
+    let found =
+        Found { table: table.to_owned(), scales: None, indices: indices.to_owned(), out: node.output[0].clone() };
     is_large(view, table, data_type::FLOAT).then_some(found)
 }
 

@@ -219,10 +219,8 @@ impl Linear {
         scratch.offsets.resize(count * blocks, 0.0);
         for (index, row) in rows.chunks_exact(inputs).enumerate() {
             let of_row = index * blocks..(index + 1) * blocks;
-            let mut of = RowScales {
-                scales: &mut scratch.scales[of_row.clone()],
-                offsets: &mut scratch.offsets[of_row],
-            };
+            let mut of =
+                RowScales { scales: &mut scratch.scales[of_row.clone()], offsets: &mut scratch.offsets[of_row] };
             let numbers = index * padded..(index + 1) * padded;
             // SAFETY: the matrix was packed for this processor.
             unsafe {

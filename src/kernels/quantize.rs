@@ -65,7 +65,7 @@ pub(super) unsafe fn row_u8(isa: Isa, how: Rounding, row: &[f32], out: &mut [u8]
 /// The same source, compiled for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Rounding, RowScales, u8_generic, i16_generic};
+    use super::{Rounding, RowScales, i16_generic, u8_generic};
 
     macro_rules! compiled_for {
         ($features:literal, $of_i16:ident, $of_u8:ident) => {

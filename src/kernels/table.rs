@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn rows_are_kept_to_within_half_a_step() {
-        let rows: Vec<Vec<f32>> = (0..5).map(|r| (0..40).map(|c| ((r * 40 + c) as f32).sin() * 3.0).collect()).collect();
+        let rows: Vec<Vec<f32>> =
+            (0..5).map(|r| (0..40).map(|c| ((r * 40 + c) as f32).sin() * 3.0).collect()).collect();
         assert_eq!(read(TableNumbers::Float32, &rows), rows);
         for (numbers, limit) in [(TableNumbers::Int16, 32_767.0), (TableNumbers::Int8, 127.0)] {
             for (row, is) in rows.iter().zip(read(numbers, &rows)) {

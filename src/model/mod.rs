@@ -16,8 +16,8 @@ pub(crate) mod pooling;
 mod source;
 
 pub(crate) use files::{Files, Weights};
-pub(crate) use mapped::FileBytes;
 pub use info::{LimitSource, ModelFile, ModelInfo};
+pub(crate) use mapped::FileBytes;
 pub use pooling::{Pooling, PoolingMode};
 pub use source::{MemoryFiles, ModelSource};
 
