@@ -33,21 +33,40 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
 
 /// GELU with the error function: x · Φ(x) = x/2 · (1 + erf(x / √2)).
 ///
-/// erf by Abramowitz and Stegun, formula 7.1.26 (error at most 1.5e-7).
+/// Φ(x) = ½ + x · p(x²) for |x| ≤ 5.4, beyond which it is 0 or 1; p is a polynomial of degree 14 in 2x²/5.4² − 1, whose
+/// largest error, times x², is the smallest. Up to |x| = 9 the result is off by less than 1e-6. There is no division and no
+/// number so small that the processor would be slow with it.
 #[inline(always)]
 pub(super) fn gelu<const FMA: bool>(x: f32) -> f32 {
-    const P: f32 = 0.327_591_1;
-    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / fma::<FMA>(P, z, 1.0);
-    let mut poly = 1.061_405_4;
-    for c in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6] {
-        poly = fma::<FMA>(poly, t, c);
+    const END: f32 = 5.4;
+    const COEFFICIENTS: [f32; 14] = [
+        -0.000_963_656_9,
+        0.001_096_506,
+        -0.001_369_128_8,
+        0.003_410_233_2,
+        -0.006_519_183_5,
+        0.009_786_118,
+        -0.014_063_04,
+        0.019_608_794,
+        -0.025_722_208,
+        0.032_121_055,
+        -0.039_209_29,
+        0.048_499_398,
+        -0.065_327_99,
+        0.130_928_13,
+    ];
+    let near = if x > END { END } else { x };
+    let near = if near < -END { -END } else { near };
+    let u = fma::<FMA>(near * near, 2.0 / (END * END), -1.0);
+    let mut p = 0.000_316_864_23;
+    for c in COEFFICIENTS {
+        p = fma::<FMA>(p, u, c);
     }
-    // 1 − erf(z), which keeps its digits where erf is near 1.
-    let tail = poly * t * exp::<FMA>(-z * z);
-    // For x > 0: x/2 · (2 − tail); for x < 0: x/2 · tail.
-    let phi = if x < 0.0 { tail } else { 2.0 - tail };
-    0.5 * x * phi
+    // A little outside 0 to 1 at the ends.
+    let phi = fma::<FMA>(near, p, 0.5);
+    let phi = if phi < 0.0 { 0.0 } else { phi };
+    let phi = if phi > 1.0 { 1.0 } else { phi };
+    x * phi
 }
 
 /// Combines numbers by halves: each step works on many at once, where one after the other would wait for each.

@@ -105,21 +105,22 @@ fn generic<T: Copy + Default>(
 ) {
     let (head, tail) = out.split_at_mut(row.len());
     tail.fill(T::default());
+    let spoilt = spoilt(row);
     if how.by_block {
         let blocks = row.chunks(how.block).zip(head.chunks_mut(how.block));
         for ((values, out), (scale, offset)) in blocks.zip(of.scales.iter_mut().zip(of.offsets.iter_mut())) {
             let (least, most) = range(values);
             // Where it is not finite, neither is the scale, nor what is computed from it.
-            let extent = most - least;
+            let extent = most - least + spoilt;
             let factor = if extent > 0.0 { how.limit / extent } else { 0.0 };
-            (*scale, *offset) = (extent / how.limit, least);
+            (*scale, *offset) = (extent * (1.0 / how.limit), least);
             for (out, value) in out.iter_mut().zip(values) {
                 *out = narrow(round((value - least) * factor));
             }
         }
     } else {
         let (least, most) = range(row);
-        let largest = if least.is_nan() || -least > most { -least } else { most };
+        let largest = if -least > most { -least } else { most } + spoilt;
         let factor = if largest > 0.0 { how.limit / largest } else { 0.0 };
         of.scales.fill(largest / how.limit);
         of.offsets.fill(0.0);
@@ -129,26 +130,37 @@ fn generic<T: Copy + Default>(
     }
 }
 
-/// The least and the largest number; NaN for both if one is not finite.
+/// The least and the largest number. What is not finite is not looked for: see [`spoilt`].
 #[inline(always)]
 fn range(values: &[f32]) -> (f32, f32) {
     const LANES: usize = 32;
     let (less, more) = (|a: f32, b: f32| if b < a { b } else { a }, |a: f32, b: f32| if b > a { b } else { a });
-    let (mut least, mut most, mut spoilt) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0f32; LANES]);
+    let (mut least, mut most) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
         for lane in 0..LANES {
             least[lane] = less(least[lane], chunk[lane]);
             most[lane] = more(most[lane], chunk[lane]);
-            // 0 for finite numbers, NaN for all others.
-            spoilt[lane] += chunk[lane] * 0.0;
         }
     }
     for (lane, value) in rest.iter().enumerate() {
         least[lane] = less(least[lane], *value);
         most[lane] = more(most[lane], *value);
-        spoilt[lane] += value * 0.0;
     }
-    let spoilt = fold(spoilt, |a, b| a + b);
-    (fold(least, less) + spoilt, fold(most, more) + spoilt)
+    (fold(least, less), fold(most, more))
+}
+
+/// 0 if all numbers are finite, and NaN otherwise.
+#[inline(always)]
+fn spoilt(values: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let mut sums = [0f32; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane] * 0.0;
+        }
+    }
+    rest.iter().zip(&mut sums).for_each(|(value, sum)| *sum += value * 0.0);
+    fold(sums, |a, b| a + b)
 }
