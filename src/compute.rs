@@ -8,8 +8,9 @@ use crate::error::{Error, ErrorKind};
 /// In which numbers the products of a model's layers are computed.
 ///
 /// It is chosen when a model is loaded and holds for any file that has its weights in fp32, or in fewer bits that the graph
-/// widens to fp32, and does not round its activations; nothing has to be exported again. Attention, normalisation, activations and the head stay in fp32. Each
-/// choice keeps what this crate promises: a pair's score does not depend on its company.
+/// widens to fp32, and does not round its activations; nothing has to be exported again. Attention, normalisation, activations
+/// and the head stay in fp32; word embeddings are kept in 16 bits where layers have integers, or in 8 if the file has them so.
+/// Each choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
 /// [`Int16`](Self::Int16) for the bundled models, whose weights have 8 bits, and [`Float32`](Self::Float32) for all others.
@@ -32,8 +33,9 @@ pub enum ComputeType {
     /// 16-bit integers: weights of 13 bits with a scale for each 128 inputs of a column, activations of 13 to 16 bits (as
     /// many as their sums allow) with a scale for each token. Scores are hardly to be told from those of fp32.
     Int16,
-    /// 8-bit integers for the tokens of documents and 16-bit ones for those of the query and the special tokens around it,
-    /// on which a cross-encoder's score depends most.
+    /// 8-bit integers for the tokens of documents, and 16-bit ones where a cross-encoder's score depends on them most: for the
+    /// tokens of the query and the special tokens around it, and in the feed-forward expansions of the first half of the
+    /// layers.
     Int8,
 }
 

@@ -1,7 +1,5 @@
 //! The texts of the benchmarks: ordinary words by a fixed sequence, the same in every run.
 
-#![allow(dead_code)] // Each benchmark takes what it needs.
-
 /// What is asked of them.
 pub const QUERY: &str = "how does the old library keep its books dry?";
 const WORDS: [&str; 16] = [
