@@ -120,8 +120,8 @@ macro_rules! kernels {
                     add_groups!(ROWS, $add, $load_integers, $lanes, sums, tile, a, b);
                     let scales = tile.column_scales.add(block * 2 * $lanes);
                     let scales = [$load(scales), $load(scales.add($lanes))];
-                    let surplus = tile.column_sums.add(block * 2 * $lanes);
-                    let surplus = [$load(surplus), $load(surplus.add($lanes))];
+                    let column_sums = tile.column_sums.add(block * 2 * $lanes);
+                    let column_sums = [$load(column_sums), $load(column_sums.add($lanes))];
                     unrolled!(ROWS, row, {
                         let scale = $splat(*tile.row_scales.add(row * tile.blocks + block));
                         let (first, second) = ($to_floats(sums[row][0]), $to_floats(sums[row][1]));
@@ -131,7 +131,7 @@ macro_rules! kernels {
                         ];
                         if !tile.row_offsets.is_null() {
                             let offset = $splat(*tile.row_offsets.add(row * tile.blocks + block));
-                            new = [$fma(offset, surplus[0], new[0]), $fma(offset, surplus[1], new[1])];
+                            new = [$fma(offset, column_sums[0], new[0]), $fma(offset, column_sums[1], new[1])];
                         }
                         total[row] = new;
                     });
