@@ -12,9 +12,6 @@
 
 use super::matrix::{Store, Tile};
 
-/// Groups of one turn of a kernel's loop.
-const GROUPS: usize = 4;
-
 /// Runs `$add::<SCALE>(sums, columns, a, index)` for each row: it lies at `a + index * SCALE`. `$odd` are the distances of
 /// the rows 1, 3, 5, 7, 9 and 11.
 macro_rules! each_row {
@@ -43,15 +40,14 @@ macro_rules! unrolled {
     };
 }
 
-/// Adds the products of `tile.groups` groups to the sums and moves `$a` and `$b` behind them.
+/// Adds the products of `tile.groups` groups to the sums and moves `$a` and `$b` behind them; as many groups a turn as
+/// `$groups` has numbers.
 macro_rules! add_groups {
-    ($rows:ident, $add:ident, $load:ident, $lanes:literal, $sums:ident, $tile:ident, $a:ident, $b:ident) => {
+    ($rows:ident, $add:ident, $load:ident, $lanes:literal, [$($group:literal)*], $sums:ident, $tile:ident, $a:ident, $b:ident) => {
+        const GROUPS: usize = [$($group),*].len();
         let odd = [1, 3, 5, 7, 9, 11].map(|row| row * $tile.a_stride);
         for _ in 0..$tile.groups / GROUPS {
-            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 0);
-            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 1);
-            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 2);
-            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 3);
+            $(add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, $group);)*
             $a = $a.add(4 * GROUPS);
             $b = $b.add(8 * $lanes * GROUPS);
         }
@@ -86,7 +82,7 @@ macro_rules! kernels {
         vector: $vector:ty, integers: $integers:ty,
         zero: $zero:ident, load: $load:ident, store: $store:ident, splat: $splat:ident, fma: $fma:ident, mul: $mul:ident,
         load_integers: $load_integers:ident, splat_integer: $splat_integer:ident, to_floats: $to_floats:ident,
-        add_f32: $add_f32:ident, kinds: { $($name:ident: $add:ident),* }
+        turn: $turn:tt, add_f32: $add_f32:ident, kinds: { $($name:ident: $add:ident),* }
     ) => {
         /// # Safety
         ///
@@ -95,7 +91,7 @@ macro_rules! kernels {
         unsafe fn f32_tile<const ROWS: usize>(tile: &Tile) {
             let mut sums = [[$zero(); 2]; ROWS];
             let (mut a, mut b) = (tile.a, tile.b);
-            add_groups!(ROWS, $add_f32, $load, $lanes, sums, tile, a, b);
+            add_groups!(ROWS, $add_f32, $load, $lanes, $turn, sums, tile, a, b);
             let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
             unrolled!(ROWS, row, {
                 let scale = $splat(*tile.row_scales.add(row));
@@ -117,7 +113,7 @@ macro_rules! kernels {
                 let (mut a, mut b) = (tile.a, tile.b);
                 for block in 0..tile.blocks {
                     let mut sums = [[$splat_integer(0); 2]; ROWS];
-                    add_groups!(ROWS, $add, $load_integers, $lanes, sums, tile, a, b);
+                    add_groups!(ROWS, $add, $load_integers, $lanes, $turn, sums, tile, a, b);
                     let scales = tile.column_scales.add(block * 2 * $lanes);
                     let scales = [$load(scales), $load(scales.add($lanes))];
                     let column_sums = tile.column_sums.add(block * 2 * $lanes);
@@ -186,7 +182,7 @@ pub(super) mod avx512 {
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
-    use super::{GROUPS, Store, Tile};
+    use super::{Store, Tile};
     use crate::kernels::activation;
 
     kernels! {
@@ -195,7 +191,7 @@ pub(super) mod avx512 {
         zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
         fma: _mm512_fmadd_ps, mul: _mm512_mul_ps,
         load_integers: _mm512_loadu_si512, splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
-        add_f32: add_f32, kinds: { i16_tile: add_i16, i8_tile: add_i8 }
+        turn: [0 1 2 3], add_f32: add_f32, kinds: { i16_tile: add_i16, i8_tile: add_i8 }
     }
 
     /// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
@@ -242,7 +238,7 @@ pub(super) mod avx2 {
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
-    use super::{GROUPS, Store, Tile};
+    use super::{Store, Tile};
     use crate::kernels::activation;
 
     kernels! {
@@ -251,7 +247,8 @@ pub(super) mod avx2 {
         zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
         fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
         load_integers: load_integers, splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
-        add_f32: add_f32, kinds: { i16_tile: add_i16 }
+        // More at once, and the compiler would load the rows' numbers of all of them ahead.
+        turn: [0], add_f32: add_f32, kinds: { i16_tile: add_i16 }
     }
 
     #[target_feature(enable = "avx2")]
