@@ -46,15 +46,18 @@ macro_rules! add_groups {
     ($rows:ident, $add:ident, $load:ident, $lanes:literal, [$($group:literal)*], $sums:ident, $tile:ident, $a:ident, $b:ident) => {
         const GROUPS: usize = [$($group),*].len();
         let odd = [1, 3, 5, 7, 9, 11].map(|row| row * $tile.a_stride);
-        for _ in 0..$tile.groups / GROUPS {
+        let mut left = $tile.groups;
+        while left >= GROUPS {
             $(add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, $group);)*
             $a = $a.add(4 * GROUPS);
             $b = $b.add(8 * $lanes * GROUPS);
+            left -= GROUPS;
         }
-        for _ in 0..$tile.groups % GROUPS {
+        while left > 0 {
             add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 0);
             $a = $a.add(4);
             $b = $b.add(8 * $lanes);
+            left -= 1;
         }
     };
     (@ $rows:ident, $add:ident, $load:ident, $lanes:literal, $sums:ident, $odd:ident, $a:ident, $b:ident, $group:literal) => {
