@@ -74,16 +74,23 @@ impl Operators {
                 graph::LINEAR,
                 Constants::Layers(layers),
                 [2, 1],
-                create_linear,
+                create_indexed,
                 compute_linear,
                 destroy_nothing,
             ),
-            Operation::boxed(graph::NORM, Constants::Norms(norms), [2, 1], create_norm, compute_norm, destroy_nothing),
+            Operation::boxed(
+                graph::NORM,
+                Constants::Norms(norms),
+                [2, 1],
+                create_indexed,
+                compute_norm,
+                destroy_nothing,
+            ),
             Operation::boxed(
                 graph::EMBEDDING,
                 Constants::Tables(tables),
                 [1, 0],
-                create_embedding,
+                create_indexed,
                 compute_embedding,
                 destroy_nothing,
             ),
@@ -274,37 +281,28 @@ unsafe fn integer(info: *const sys::OrtKernelInfo, name: &CStr) -> Outcome<usize
     usize::try_from(value).map_err(|_| format!("the attribute {name:?} is {value}"))
 }
 
-unsafe extern "system" fn create_linear(
+/// A node that names a constant of its operation: the kernel is a pointer to it.
+unsafe extern "system" fn create_indexed(
     table: *const sys::OrtCustomOp,
     _: *const sys::OrtApi,
     info: *const sys::OrtKernelInfo,
     kernel: *mut *mut c_void,
 ) -> sys::OrtStatusPtr {
+    /// The address of one of many.
+    fn at<T>(all: &[T], index: usize) -> Option<*const c_void> {
+        all.get(index).map(|one| ptr::from_ref(one).cast())
+    }
     status(|| {
         // SAFETY: the table is an operation's, `info` is valid, and `kernel` is the place for the result.
         unsafe {
             let index = integer(info, c"index")?;
-            let Constants::Layers(layers) = &Operation::of(table).constants else { return Err("no layers".to_owned()) };
-            let layer = layers.get(index).ok_or_else(|| format!("there are {} layers, not {index}", layers.len()))?;
-            *kernel = ptr::from_ref(layer).cast_mut().cast();
-        }
-        Ok(())
-    })
-}
-
-unsafe extern "system" fn create_norm(
-    table: *const sys::OrtCustomOp,
-    _: *const sys::OrtApi,
-    info: *const sys::OrtKernelInfo,
-    kernel: *mut *mut c_void,
-) -> sys::OrtStatusPtr {
-    status(|| {
-        // SAFETY: as in `create_linear`.
-        unsafe {
-            let index = integer(info, c"index")?;
-            let Constants::Norms(norms) = &Operation::of(table).constants else { return Err("no norms".to_owned()) };
-            let norm = norms.get(index).ok_or_else(|| format!("there are {} norms, not {index}", norms.len()))?;
-            *kernel = ptr::from_ref(norm).cast_mut().cast();
+            let constant = match &Operation::of(table).constants {
+                Constants::None => None,
+                Constants::Layers(layers) => at(layers, index),
+                Constants::Norms(norms) => at(norms, index),
+                Constants::Tables(tables) => at(tables, index),
+            };
+            *kernel = constant.ok_or_else(|| format!("it has no constant {index}"))?.cast_mut();
         }
         Ok(())
     })
@@ -312,7 +310,7 @@ unsafe extern "system" fn create_norm(
 
 unsafe extern "system" fn compute_norm(kernel: *mut c_void, context: *mut sys::OrtKernelContext) -> sys::OrtStatusPtr {
     status(|| {
-        // SAFETY: the kernel is what `create_norm` made, and the context is that of this call.
+        // SAFETY: the kernel is what `create_indexed` made, and the context is that of this call.
         unsafe {
             let norm = &*kernel.cast_const().cast::<LayerNorm>();
             let rows = input::<f32>(context, 0)?.ok_or("it has no input")?;
@@ -329,30 +327,12 @@ unsafe extern "system" fn compute_norm(kernel: *mut c_void, context: *mut sys::O
     })
 }
 
-unsafe extern "system" fn create_embedding(
-    table: *const sys::OrtCustomOp,
-    _: *const sys::OrtApi,
-    info: *const sys::OrtKernelInfo,
-    kernel: *mut *mut c_void,
-) -> sys::OrtStatusPtr {
-    status(|| {
-        // SAFETY: as in `create_linear`.
-        unsafe {
-            let index = integer(info, c"index")?;
-            let Constants::Tables(tables) = &Operation::of(table).constants else { return Err("no tables".to_owned()) };
-            let table = tables.get(index).ok_or_else(|| format!("there are {} tables, not {index}", tables.len()))?;
-            *kernel = ptr::from_ref(table).cast_mut().cast();
-        }
-        Ok(())
-    })
-}
-
 unsafe extern "system" fn compute_embedding(
     kernel: *mut c_void,
     context: *mut sys::OrtKernelContext,
 ) -> sys::OrtStatusPtr {
     status(|| {
-        // SAFETY: the kernel is what `create_embedding` made, and the context is that of this call.
+        // SAFETY: the kernel is what `create_indexed` made, and the context is that of this call.
         unsafe {
             let table = &*kernel.cast_const().cast::<Table>();
             let indices = input::<i64>(context, 0)?.ok_or("it has no input")?;
@@ -377,7 +357,7 @@ unsafe extern "system" fn compute_linear(
     context: *mut sys::OrtKernelContext,
 ) -> sys::OrtStatusPtr {
     status(|| {
-        // SAFETY: the kernel is what `create_linear` made, and the context is that of this call.
+        // SAFETY: the kernel is what `create_indexed` made, and the context is that of this call.
         unsafe {
             let layer = &*kernel.cast_const().cast::<Layer>();
             let rows = input::<f32>(context, 0)?.ok_or("it has no input")?;
