@@ -7,7 +7,7 @@ use super::view::View;
 use super::{EMBEDDING, Numbers, operation};
 use crate::kernels::{Table, TableNumbers};
 
-/// Smaller tables may stay with ONNX Runtime.
+/// Tables of fewer bytes may stay with ONNX Runtime.
 const SMALLEST: usize = 1 << 14;
 /// Numbers that are read from the file before it may forget them.
 const AT_ONCE: usize = 1 << 18;
@@ -82,8 +82,7 @@ fn widened(view: &View, index: usize) -> Option<Found> {
 
 fn is_large(view: &View, table: &str, kind: i32) -> bool {
     view.tensor(table).is_some_and(|tensor| {
-        let count: i64 = tensor.dims.iter().product();
-        tensor.data_type == kind && tensor.raw_data.is_some() && count >= SMALLEST as i64
+        tensor.data_type == kind && tensor.raw_data.as_ref().is_some_and(|raw| raw.len() >= SMALLEST)
     })
 }
 
@@ -97,8 +96,8 @@ fn read(view: &View, found: &Found, kept: TableNumbers, done_with: &(dyn Fn(&[u8
         Some(name) => Some(view.constant(name)?.values).filter(|scales| scales.len() == rows),
         None => None,
     };
-    let bytes_of_row = width * if scales.is_some() { 1 } else { 4 };
-    if raw.len() != rows * bytes_of_row || scales.is_none() != found.scales.is_none() {
+    let bytes_of_row = width.checked_mul(if scales.is_some() { 1 } else { 4 })?;
+    if rows.checked_mul(bytes_of_row) != Some(raw.len()) || scales.is_none() != found.scales.is_none() {
         return None;
     }
     let mut table = Table::with_capacity(kept, rows, width);
@@ -107,6 +106,10 @@ fn read(view: &View, found: &Found, kept: TableNumbers, done_with: &(dyn Fn(&[u8
         for (index, bytes) in bytes.chunks_exact(bytes_of_row).enumerate() {
             match &scales {
                 Some(scales) => {
+                    // Other scales than those by the largest number would be rounded once more.
+                    if !matches!(bytes.iter().map(|byte| byte.cast_signed().unsigned_abs()).max(), Some(0 | 127)) {
+                        return None;
+                    }
                     let scale = scales[piece * AT_ONCE.div_ceil(width) + index];
                     row.iter_mut().zip(bytes).for_each(|(out, byte)| *out = f32::from(byte.cast_signed()) * scale);
                 }
