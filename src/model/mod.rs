@@ -7,15 +7,21 @@
 
 #[cfg(feature = "bundled-models")]
 mod bundled;
+mod chat;
 pub(crate) mod config;
 mod files;
+pub(crate) mod format;
 pub(crate) mod graph;
+pub(crate) mod head;
 mod info;
+pub(crate) mod late;
 mod mapped;
+mod modules;
 pub(crate) mod pooling;
 mod source;
 
 pub(crate) use files::{Files, Weights};
+pub use format::PairTemplate;
 pub use info::{LimitSource, ModelFile, ModelInfo};
 pub(crate) use mapped::FileBytes;
 pub use pooling::{Pooling, PoolingMode};

@@ -2,9 +2,12 @@
 //!
 //! [`TextEncoder`] owns the tokenizer. A query is tokenised once and joined to each document ([`TextEncoder::pair`]);
 //! a single text is encoded for an embedding model ([`TextEncoder::single`]). What does not fit the model's limit is
-//! cut by the rules of [`truncation`], and every cut is reported.
+//! cut by the rules of [`truncation`], and every cut is reported. [`prompt`] is for models that are asked in words, and
+//! [`late`] for those that read a query and a document apart and compare their tokens.
 
 mod excerpt;
+mod late;
+mod prompt;
 mod template;
 mod truncation;
 
@@ -13,17 +16,22 @@ use std::borrow::Cow;
 use tokenizers::Tokenizer;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::format::PairFormat;
 use excerpt::Encoded;
+pub(crate) use late::LateEncoder;
+use prompt::Prompt;
 use template::Template;
 pub use truncation::{Truncation, TruncationSide, TruncationStrategy};
 
 /// The token ids of one input of the model: a pair, or a single text, with its special tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
     pub(crate) type_ids: Vec<u32>,
     /// How many of them come before the document: the query with the special tokens around it. 0 for a single text.
     pub(crate) of_query: usize,
+    /// How many of them, at the end, the model does not attend to.
+    pub(crate) unattended: usize,
 }
 
 /// What was cut off an input.
@@ -39,11 +47,21 @@ pub(crate) struct Cut {
 
 /// A query that was tokenised and is ready to be joined to documents.
 #[derive(Debug, Clone)]
-pub(crate) struct Query(Encoded);
+pub(crate) struct Query(Asked);
+
+#[derive(Debug, Clone)]
+enum Asked {
+    /// Its tokens, without the special ones.
+    Tokens(Encoded),
+    /// Its text, of which tokens are made together with the document.
+    Text(prompt::Question),
+}
 
 /// What a tokenizer needs to know of its model.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct TextOptions {
+    /// How a pair is put together.
+    pub(crate) format: PairFormat,
     /// The most tokens of an input, special tokens included.
     pub(crate) max_length: usize,
     pub(crate) truncation: Truncation,
@@ -59,7 +77,26 @@ pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
     options: TextOptions,
     single: Template,
-    pair: Template,
+    pair: Pair,
+}
+
+/// How a pair becomes one input.
+#[derive(Debug)]
+enum Pair {
+    /// The tokens of the two texts in a frame, with these words before each.
+    Framed { frame: Template, before_query: String, before_document: String },
+    /// One text.
+    Prompt(Prompt),
+}
+
+impl Pair {
+    /// The number of tokens that are no text's.
+    fn specials(&self) -> usize {
+        match self {
+            Pair::Framed { frame, .. } => frame.specials(),
+            Pair::Prompt(prompt) => prompt.specials(),
+        }
+    }
 }
 
 impl TextEncoder {
@@ -71,7 +108,24 @@ impl TextEncoder {
         tokenizer
             .with_truncation(None)
             .map_err(|error| Error::model("the tokenizer's truncation cannot be cleared").with_source(error))?;
-        let (single, pair) = (Template::single(&tokenizer)?, Template::pair(&tokenizer)?);
+        let single = Template::single(&tokenizer)?;
+        let pair = match &options.format {
+            PairFormat::Tokenizer => Pair::Framed {
+                frame: Template::pair(&tokenizer)?,
+                before_query: String::new(),
+                before_document: String::new(),
+            },
+            PairFormat::Pieces(pieces) => {
+                let ids = |text: &String| encode(&tokenizer, text, false);
+                let after = pieces.after.iter().map(ids).collect::<Result<Vec<_>>>()?.concat();
+                Pair::Framed {
+                    frame: Template::of_parts(ids(&pieces.before)?, ids(&pieces.between)?, after),
+                    before_query: pieces.query.clone(),
+                    before_document: pieces.document.clone(),
+                }
+            }
+            PairFormat::Text(format) => Pair::Prompt(Prompt::new(&tokenizer, format)?),
+        };
         let specials = single.specials().max(pair.specials());
         if options.max_length <= specials + 1 {
             return Err(Error::new(
@@ -96,58 +150,90 @@ impl TextEncoder {
         self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0)
     }
 
-    /// Tokenises a query for [`pair`](Self::pair).
-    pub(crate) fn query(&self, text: &str) -> Result<Query> {
-        self.encode(text).map(Query)
+    /// The id of a token.
+    pub(crate) fn id_of(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
     }
 
-    /// Joins a query and a document by the tokenizer's own template, cut to the limit.
+    /// Tokenises a query for [`pair`](Self::pair).
+    pub(crate) fn query(&self, text: &str) -> Result<Query> {
+        Ok(Query(match &self.pair {
+            Pair::Framed { before_query, .. } => Asked::Tokens(self.encode(before_query, text)?),
+            Pair::Prompt(prompt) => Asked::Text(prompt.question(&self.tokenizer, &self.cased(text))?),
+        }))
+    }
+
+    /// Joins a query and a document in the way of the model, cut to the limit.
     pub(crate) fn pair(&self, query: &Query, document: &str) -> Result<(Tokens, Cut)> {
-        let (Query(query), document) = (query, self.encode(document)?);
-        let room = self.options.max_length - self.pair.specials();
+        let (tokens, cut) = match (&self.pair, &query.0) {
+            (Pair::Framed { frame, before_document, .. }, Asked::Tokens(query)) => {
+                self.framed(frame, query, &self.encode(before_document, document)?)
+            }
+            (Pair::Prompt(prompt), Asked::Text(question)) => {
+                let limit = self.options.max_length;
+                let whole = excerpt::encode(document, limit, TruncationSide::Right, |part| {
+                    prompt.encode(&self.tokenizer, question, &self.cased(part))
+                })?;
+                prompt.cut(whole, question, limit)
+            }
+            _ => return Err(Error::new(ErrorKind::Inference, "the query was tokenised for another model")),
+        };
+        Ok((self.never_empty(tokens), cut))
+    }
+
+    fn framed(&self, frame: &Template, query: &Encoded, document: &Encoded) -> (Tokens, Cut) {
         let truncation = self.options.truncation;
+        let room = self.options.max_length - frame.specials();
         let (keep_query, keep_document) = truncation.split(query.ids.len(), document.ids.len(), room);
-        let tokens =
-            self.pair.frame(truncation.cut(&query.ids, keep_query), truncation.cut(&document.ids, keep_document));
+        let tokens = frame.frame(truncation.cut(&query.ids, keep_query), truncation.cut(&document.ids, keep_document));
         let cut = Cut {
             query: query.dropped(keep_query),
             document: document.dropped(keep_document),
             at_least: query.partial || document.partial,
         };
-        Ok((self.never_empty(tokens), cut))
+        (tokens, cut)
     }
 
     /// Encodes one text with its special tokens, cut to the limit.
     pub(crate) fn single(&self, text: &str) -> Result<(Tokens, Cut)> {
-        let text = self.encode(text)?;
+        let text = self.encode("", text)?;
         let keep = text.ids.len().min(self.options.max_length - self.single.specials());
         let tokens = self.single.frame(self.options.truncation.cut(&text.ids, keep), &[]);
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
         Ok((self.never_empty(tokens), cut))
     }
 
-    /// Tokens without special tokens.
-    fn encode(&self, text: &str) -> Result<Encoded> {
-        let TextOptions { max_length, truncation, lower_case, .. } = self.options;
+    /// Tokens without special tokens, of a text with these words before it.
+    fn encode(&self, before: &str, text: &str) -> Result<Encoded> {
+        let TextOptions { max_length, truncation, .. } = self.options;
         excerpt::encode(text, max_length, truncation.side, |text| {
-            let text = if lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-            let encoding = self.tokenizer.encode_fast(text.as_ref(), false).map_err(refused)?;
-            Ok(encoding.get_ids().to_vec())
+            let text = self.cased(text);
+            let text = if before.is_empty() { text } else { Cow::Owned(format!("{before}{text}")) };
+            encode(&self.tokenizer, &text, false)
         })
+    }
+
+    /// The text in lower case, where the model wants that.
+    fn cased<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.options.lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) }
     }
 
     /// An empty text whose tokenizer adds no special tokens has no token at all, and no graph takes that: it is run
     /// as one padding token.
     fn never_empty(&self, tokens: Tokens) -> Tokens {
         if tokens.ids.is_empty() {
-            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], of_query: 0 };
+            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], ..Tokens::default() };
         }
         tokens
     }
 }
 
-fn refused(error: tokenizers::Error) -> Error {
-    Error::new(ErrorKind::Inference, "the tokenizer refused a text").with_source(error)
+/// The token ids of a text, perhaps with the special tokens of the tokenizer's post-processor.
+fn encode(tokenizer: &Tokenizer, text: &str, special_tokens: bool) -> Result<Vec<u32>> {
+    let encoding = tokenizer
+        .encode_fast(text, special_tokens)
+        .map_err(|error| Error::new(ErrorKind::Inference, "the tokenizer refused a text").with_source(error))?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 #[cfg(test)]
@@ -161,7 +247,7 @@ mod tests {
     }
 
     fn options(max_length: usize, truncation: Truncation) -> TextOptions {
-        TextOptions { max_length, truncation, lower_case: false, pad_id: 0 }
+        TextOptions { format: PairFormat::Tokenizer, max_length, truncation, lower_case: false, pad_id: 0 }
     }
 
     #[test]
@@ -323,7 +409,8 @@ mod tests {
             let (tokens, cut) = encoder.pair(&query, &document).unwrap();
             prop_assert!(tokens.ids.len() <= limit);
             prop_assert_eq!(tokens.ids.len(), tokens.type_ids.len());
-            let whole = query.0.ids.len() + encoder.encode(&document).unwrap().ids.len() + 3;
+            let Asked::Tokens(asked) = &query.0 else { unreachable!() };
+            let whole = asked.ids.len() + encoder.encode("", &document).unwrap().ids.len() + 3;
             prop_assert_eq!(tokens.ids.len() + cut.query + cut.document, whole);
         }
     }
