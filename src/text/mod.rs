@@ -277,6 +277,17 @@ mod tests {
         }
     }
 
+    /// How a fixture's folder says that pairs are put together.
+    fn pair_format(folder: &std::path::Path, instruction: Option<&str>) -> PairFormat {
+        use crate::model::config::Declared;
+        use crate::model::head::{FormatOptions, RerankerSpec};
+        use crate::model::{Files, ModelSource, Task};
+        let mut files = Files::open(&ModelSource::dir(folder), Task::CrossEncoder, None).unwrap();
+        let declared = Declared::read(&mut files, None).unwrap();
+        let told = FormatOptions { instruction: instruction.map(str::to_owned), ..FormatOptions::default() };
+        RerankerSpec::read(&mut files, &declared.config, &told).unwrap().format
+    }
+
     /// Every fixture's token ids are those of `transformers`, cut ones too.
     #[test]
     fn token_ids_equal_the_reference() {
@@ -290,13 +301,23 @@ mod tests {
                 continue;
             }
             let expected: serde_json::Value = serde_json::from_slice(&read(&name, "expected.json")).unwrap();
-            let encoder = |limit: usize, truncation: Truncation| {
-                TextEncoder::new(&read(&name, "tokenizer.json"), options(limit, truncation)).unwrap()
+            let encoder_told = |limit: usize, truncation: Truncation, instruction: Option<&str>| {
+                let format = pair_format(&folder.join(&name), instruction);
+                let options = TextOptions { format, ..options(limit, truncation) };
+                TextEncoder::new(&read(&name, "tokenizer.json"), options).unwrap()
             };
+            let encoder = |limit: usize, truncation: Truncation| encoder_told(limit, truncation, None);
             let limit = expected["max_length"].as_u64().unwrap() as usize;
             let array = |key: &str| expected[key].as_array().cloned().unwrap_or_default();
             for case in array("texts") {
                 let (tokens, _) = encoder(limit, Truncation::default()).single(case["text"].as_str().unwrap()).unwrap();
+                assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
+                compared += 1;
+            }
+            for case in array("instructions") {
+                let encoder = encoder_told(limit, Truncation::default(), case["instruction"].as_str());
+                let query = encoder.query(case["query"].as_str().unwrap()).unwrap();
+                let (tokens, _) = encoder.pair(&query, case["document"].as_str().unwrap()).unwrap();
                 assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
                 compared += 1;
             }

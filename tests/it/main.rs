@@ -9,4 +9,5 @@ mod cli;
 mod determinism;
 mod engines;
 mod fixtures;
+mod language_models;
 mod reference;
