@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::engine::Output;
 use crate::error::{Error, ErrorKind, Result};
+use crate::loading::printable;
 use crate::model::head::{Head, Word};
 use crate::model::late::LateSpec;
 use crate::text::{LateEncoder, TextEncoder, Tokens};
@@ -43,6 +44,22 @@ impl Reading {
         })
     }
 
+    /// What a score is made of, in words.
+    pub(crate) fn describe(&self, encoder: &TextEncoder) -> String {
+        let word = |id: usize| {
+            let token = u32::try_from(id).ok().and_then(|id| encoder.token_of(id));
+            token.map_or_else(|| id.to_string(), |token| format!("`{}`", printable(&token)))
+        };
+        match self {
+            Self::Labels => "labels".to_owned(),
+            Self::NextToken { positive, negative: Some(negative) } => {
+                format!("next token: {} against {}", word(*positive), word(*negative))
+            }
+            Self::NextToken { positive, negative: None } => format!("next token: {}", word(*positive)),
+            Self::Late(_) => "late interaction (MaxSim)".to_owned(),
+        }
+    }
+
     /// Whether the output, `[…, width]` for one input, is one that can be read; the number of logits.
     pub(crate) fn check(&self, shape: &[usize]) -> std::result::Result<usize, &'static str> {
         match (self, shape) {
@@ -74,19 +91,6 @@ impl Reading {
             (last, Some(negative)) => last[*positive] - last[*negative],
             (last, None) => last[*positive],
         }]
-    }
-}
-
-impl std::fmt::Display for Reading {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Labels => f.write_str("labels"),
-            Self::NextToken { positive, negative: Some(negative) } => {
-                write!(f, "next token: {positive} against {negative}")
-            }
-            Self::NextToken { positive, negative: None } => write!(f, "next token: {positive}"),
-            Self::Late(_) => f.write_str("late interaction (MaxSim)"),
-        }
     }
 }
 

@@ -304,7 +304,7 @@ impl RerankerBuilder {
         loaded.info.score_label = names.get(label).map(|name| printable(name));
         loaded.info.labels = names.iter().map(|name| printable(name)).collect();
         loaded.info.activation = Some(activation);
-        loaded.info.head = Some(reading.to_string());
+        loaded.info.head = Some(reading.describe(&loaded.encoder));
         Ok(Reranker { loaded, reading, activation, label })
     }
 }

@@ -155,6 +155,11 @@ impl TextEncoder {
         self.tokenizer.token_to_id(token)
     }
 
+    /// The token that has an id.
+    pub(crate) fn token_of(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
     /// Tokenises a query for [`pair`](Self::pair).
     pub(crate) fn query(&self, text: &str) -> Result<Query> {
         Ok(Query(match &self.pair {
@@ -277,15 +282,49 @@ mod tests {
         }
     }
 
-    /// How a fixture's folder says that pairs are put together.
-    fn pair_format(folder: &std::path::Path, instruction: Option<&str>) -> PairFormat {
-        use crate::model::config::Declared;
+    /// The token ids of late-interaction models, and how many of a document's are compared.
+    #[test]
+    fn token_ids_of_late_interaction_equal_the_reference() {
+        use crate::model::head::Head;
+        for name in ["colbert", "colbert-pylate", "colbert-stanford"] {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+            let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+            let expected: serde_json::Value = serde_json::from_slice(&read("expected.json")).unwrap();
+            let limit = declared_limit(&folder);
+            let encoder = TextEncoder::new(&read("tokenizer.json"), options(limit, Truncation::default())).unwrap();
+            let Head::LateInteraction(spec) = spec(&folder, None).head else { panic!("{name}") };
+            let late = LateEncoder::new(&encoder, &spec).unwrap();
+            for case in expected["late"].as_array().unwrap() {
+                let ids = |key: &str| -> Vec<u32> { serde_json::from_value(case[key].clone()).unwrap() };
+                let (query, _) = late.query(&encoder, case["query"].as_str().unwrap()).unwrap();
+                assert_eq!(query.ids, ids("query_ids"), "{name}: {case}");
+                let attended = ids("query_mask").iter().sum::<u32>() as usize;
+                assert_eq!(query.ids.len() - query.unattended, attended, "{name}: {case}");
+                let (document, _) = late.document(&encoder, case["document"].as_str().unwrap()).unwrap();
+                assert_eq!(document.ids, ids("document_ids"), "{name}: {case}");
+                let compared = document.ids.iter().filter(|id| late.is_compared(**id)).count();
+                assert_eq!(compared as u64, case["compared"].as_u64().unwrap(), "{name}: {case}");
+            }
+        }
+    }
+
+    /// What a fixture's folder says of itself as a reranker.
+    fn spec(folder: &std::path::Path, instruction: Option<&str>) -> crate::model::head::RerankerSpec {
         use crate::model::head::{FormatOptions, RerankerSpec};
-        use crate::model::{Files, ModelSource, Task};
+        let (mut files, declared) = declared(folder);
+        let told = FormatOptions { instruction: instruction.map(str::to_owned), ..FormatOptions::default() };
+        RerankerSpec::read(&mut files, &declared.config, &told).unwrap()
+    }
+
+    fn declared(folder: &std::path::Path) -> (crate::model::Files, crate::model::config::Declared) {
+        use crate::model::{Files, ModelSource, Task, config::Declared};
         let mut files = Files::open(&ModelSource::dir(folder), Task::CrossEncoder, None).unwrap();
         let declared = Declared::read(&mut files, None).unwrap();
-        let told = FormatOptions { instruction: instruction.map(str::to_owned), ..FormatOptions::default() };
-        RerankerSpec::read(&mut files, &declared.config, &told).unwrap().format
+        (files, declared)
+    }
+
+    fn declared_limit(folder: &std::path::Path) -> usize {
+        declared(folder).1.max_length.tokens
     }
 
     /// Every fixture's token ids are those of `transformers`, cut ones too.
@@ -302,7 +341,7 @@ mod tests {
             }
             let expected: serde_json::Value = serde_json::from_slice(&read(&name, "expected.json")).unwrap();
             let encoder_told = |limit: usize, truncation: Truncation, instruction: Option<&str>| {
-                let format = pair_format(&folder.join(&name), instruction);
+                let format = spec(&folder.join(&name), instruction).format;
                 let options = TextOptions { format, ..options(limit, truncation) };
                 TextEncoder::new(&read(&name, "tokenizer.json"), options).unwrap()
             };

@@ -10,4 +10,5 @@ mod determinism;
 mod engines;
 mod fixtures;
 mod language_models;
+mod late_interaction;
 mod reference;
