@@ -74,9 +74,11 @@ mod ranking;
 mod reading;
 mod reranker;
 pub mod runtime;
+mod scores;
 mod scoring;
 mod similarity;
 mod text;
+mod windows;
 
 pub use cascade::{Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument};
 pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
@@ -89,6 +91,7 @@ pub use ranking::{Activation, RankOptions, RankedDocument, Ranking, TruncatedDoc
 pub use reranker::{Reranker, RerankerBuilder};
 pub use scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
 pub use text::{Truncation, TruncationSide, TruncationStrategy};
+pub use windows::{Combine, LongDocuments, Window, WindowOptions};
 
 /// The README's program is compiled and run as a test.
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ use crate::model::head::{FormatOptions, Head, RerankerSpec};
 use crate::model::pooling::EmbeddingSpec;
 use crate::model::{Files, ModelInfo, ModelSource, Task};
 use crate::text::{TextEncoder, TextOptions, Tokens, Truncation, TruncationSide};
+use crate::windows::LongDocuments;
 
 /// What a builder collected.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +113,7 @@ impl Loaded {
             output: engine.io().output_name().to_owned(),
             head: None,
             template: format_origin,
+            long_documents: LongDocuments::default(),
             labels: Vec::new(),
             score_label: None,
             activation: None,

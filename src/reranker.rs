@@ -1,5 +1,6 @@
 //! The cross-encoder engine: a query and documents → a ranking.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::compute::ComputeType;
@@ -7,13 +8,15 @@ use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
 use crate::model::{ModelInfo, ModelSource, PairTemplate, Task};
-use crate::pipeline::{self, Processed};
-use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
+use crate::pipeline;
+use crate::ranking::{Activation, RankOptions, Ranking};
 use crate::reading::{LateInteraction, Reading};
-use crate::scoring::{CrossEncoder, PairScore, PairScores};
+use crate::scores::Scores;
+use crate::scoring::{CrossEncoder, PairScores};
 #[cfg(feature = "internals")]
 use crate::text::Tokens;
-use crate::text::{Cut, Truncation};
+use crate::text::Truncation;
+use crate::windows::{Combine, LongDocuments, Plan, WindowOptions};
 
 /// A cross-encoder: reads a query and a document together and scores the document's relevance.
 ///
@@ -37,6 +40,7 @@ pub struct Reranker {
     reading: Reading,
     activation: Activation,
     label: usize,
+    long_documents: LongDocuments,
 }
 
 /// Collects how a [`Reranker`] is to be loaded.
@@ -46,6 +50,7 @@ pub struct RerankerBuilder {
     load: LoadOptions,
     activation: Option<Activation>,
     label: Option<String>,
+    long_documents: LongDocuments,
 }
 
 impl Reranker {
@@ -113,13 +118,14 @@ impl Reranker {
             return self.score_apart(late, query, documents);
         }
         let query = encoder.query(query)?;
+        let plan = self.plan(documents, |document, options| encoder.windows(&query, document, options));
         let processed = pipeline::process(
             engine,
-            documents,
+            &plan.texts(documents),
             |document| encoder.pair(&query, document),
             |_, output| Ok(self.reading.logits(output)),
         );
-        Ok(self.collect(&processed, 0))
+        Ok(self.scores().collect(&processed, &plan, documents, 0))
     }
 
     /// Late interaction: the query is run once, each document by itself, and their vectors are compared.
@@ -133,29 +139,40 @@ impl Reranker {
         let (tokens, cut) = late.texts.query(encoder, query)?;
         let lost = || Error::new(crate::ErrorKind::Inference, "the query was not run");
         let query = engine.run(&[tokens], |_, output| late.query(output)).pop().ok_or_else(lost)??;
+        let plan = self.plan(documents, |document, options| late.texts.windows(encoder, document, options));
         let processed = pipeline::process(
             engine,
-            documents,
+            &plan.texts(documents),
             |document| late.texts.document(encoder, document),
             |tokens, output| Ok(vec![late.similarity(&query, tokens, output)?]),
         );
-        Ok(self.collect(&processed, cut.document))
+        Ok(self.scores().collect(&processed, &plan, documents, cut.document))
     }
 
-    /// The scores in the order of the documents; `query_cut` tokens of the query were left out for all of them.
-    fn collect(&self, processed: &Processed<Vec<f32>>, query_cut: usize) -> PairScores {
-        let mut scores = PairScores::default();
-        for (outcome, index) in processed.iter().zip(0..) {
-            scores.scores.push(match outcome {
-                Ok((logits, cut)) => {
-                    let cut = Cut { query: cut.query + query_cut, ..*cut };
-                    scores.truncated.extend(TruncatedDocument::of(cut, index));
-                    self.pair_score(logits, index)
-                }
-                Err(error) => Err(name_document(error.clone(), index)),
-            });
+    fn scores(&self) -> Scores<'_> {
+        Scores {
+            encoder: &self.loaded.encoder,
+            activation: self.activation,
+            label: self.label,
+            long_documents: self.long_documents,
         }
-        scores
+    }
+
+    /// In which parts the documents are read.
+    fn plan<S: AsRef<str> + Sync>(
+        &self,
+        documents: &[S],
+        windows: impl Fn(&str, &WindowOptions) -> Result<Vec<Range<usize>>> + Sync + Send,
+    ) -> Plan {
+        let LongDocuments::Windows(options) = self.long_documents else { return Plan::whole(documents.len()) };
+        Plan::new(self.loaded.engine.map(documents, |document| {
+            // A text that the tokenizer refuses is refused again when it is to be run, and reported then.
+            let mut windows = windows(document.as_ref(), &options).unwrap_or_default();
+            if options.combine == Combine::First {
+                windows.truncate(1);
+            }
+            windows
+        }))
     }
 
     /// The tokens of each pair.
@@ -165,13 +182,6 @@ impl Reranker {
         let query = encoder.query(query)?;
         let pair = |document: &S| encoder.pair(&query, document.as_ref()).map(|(tokens, _)| tokens);
         engine.map(documents, pair).into_iter().collect()
-    }
-
-    fn pair_score(&self, logits: &[f32], index: usize) -> Result<PairScore> {
-        for logit in logits {
-            finite(*logit, index)?;
-        }
-        Ok(PairScore::new(logits[self.label], self.activation.score(logits, self.label)))
     }
 }
 
@@ -249,6 +259,12 @@ impl RerankerBuilder {
         self
     }
 
+    /// What is done with a document that is too long to be read beside the query; by default it is cut.
+    pub fn long_documents(mut self, how: LongDocuments) -> Self {
+        self.long_documents = how;
+        self
+    }
+
     /// What turns logits into scores; by default what the folder declares, else sigmoid for one logit (none for late
     /// interaction, whose score is a sum of similarities) and softmax for several.
     pub fn activation(mut self, activation: Activation) -> Self {
@@ -304,8 +320,9 @@ impl RerankerBuilder {
         loaded.info.score_label = names.get(label).map(|name| printable(name));
         loaded.info.labels = names.iter().map(|name| printable(name)).collect();
         loaded.info.activation = Some(activation);
+        loaded.info.long_documents = self.long_documents;
         loaded.info.head = Some(reading.describe(&loaded.encoder));
-        Ok(Reranker { loaded, reading, activation, label })
+        Ok(Reranker { loaded, reading, activation, label, long_documents: self.long_documents })
     }
 }
 
@@ -345,10 +362,4 @@ fn choose_label(names: &[String], labels: usize, wanted: Option<&str>, model: &s
             printable(&names)
         ))
     })
-}
-
-fn name_document(error: Error, index: usize) -> Error {
-    Error::new(error.kind(), format!("document {index} (counted from 0) could not be scored"))
-        .with_document(index)
-        .with_source(error)
 }

@@ -12,6 +12,7 @@ mod failure;
 mod input;
 mod models;
 mod output;
+mod reading;
 mod rerank;
 mod text;
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::message;
+use super::reading::ReadingOptions;
 use super::text::count;
 use crossrank::{ComputeType, Embedder, ModelSource, Reranker, TruncatedDocument, runtime};
 
@@ -16,6 +17,8 @@ pub(super) struct RerankerOptions {
     /// Hugging Face Hub repository)
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) reranker: String,
+    #[command(flatten)]
+    reading: ReadingOptions,
 }
 
 /// The bi-encoder of a command.
@@ -49,7 +52,7 @@ pub(super) struct Timed<T> {
 impl RerankerOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
         let start = Instant::now();
-        let mut builder = Reranker::builder().model(source(&self.reranker));
+        let mut builder = self.reading.apply(Reranker::builder().model(source(&self.reranker)));
         if let Some(threads) = engine.threads {
             builder = builder.threads(threads);
         }

@@ -2,10 +2,12 @@
 //! compared.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::{Cut, TextEncoder, Tokens};
 use crate::error::{Error, Result};
 use crate::model::late::{LateSpec, Marker};
+use crate::windows::WindowOptions;
 
 /// What a tokenizer needs to know to encode the two sides.
 #[derive(Debug)]
@@ -85,6 +87,17 @@ impl LateEncoder {
         self.document.encode(encoder, text)
     }
 
+    /// The windows in which a document that is too long is read; none if it fits.
+    pub(crate) fn windows(
+        &self,
+        encoder: &TextEncoder,
+        document: &str,
+        options: &WindowOptions,
+    ) -> Result<Vec<Range<usize>>> {
+        let words = encoder.count(&self.document.before)?.0;
+        encoder.windows_of(document, self.document.room(encoder).saturating_sub(words), options)
+    }
+
     /// Whether a document's token is compared with the query's.
     pub(crate) fn is_compared(&self, id: u32) -> bool {
         !self.skipped.contains(&id)
@@ -92,10 +105,14 @@ impl LateEncoder {
 }
 
 impl Side {
+    /// The most tokens of a text beside the special ones.
+    fn room(&self, encoder: &TextEncoder) -> usize {
+        self.limit - encoder.single.specials() - usize::from(self.marker.is_some())
+    }
+
     fn encode(&self, encoder: &TextEncoder, text: &str) -> Result<(Tokens, Cut)> {
         let text = encoder.encode(&self.before, text)?;
-        let room = self.limit - encoder.single.specials() - usize::from(self.marker.is_some());
-        let keep = text.ids.len().min(room);
+        let keep = text.ids.len().min(self.room(encoder));
         let kept = encoder.options.truncation.cut(&text.ids, keep);
         let ids: Vec<u32> = self.marker.iter().chain(kept).copied().collect();
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };

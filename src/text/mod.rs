@@ -10,13 +10,16 @@ mod late;
 mod prompt;
 mod template;
 mod truncation;
+mod windows;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use tokenizers::Tokenizer;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::format::PairFormat;
+use crate::windows::WindowOptions;
 use excerpt::Encoded;
 pub(crate) use late::LateEncoder;
 use prompt::Prompt;
@@ -181,7 +184,7 @@ impl TextEncoder {
                 })?;
                 prompt.cut(whole, question, limit)
             }
-            _ => return Err(Error::new(ErrorKind::Inference, "the query was tokenised for another model")),
+            _ => return Err(for_another_model()),
         };
         Ok((self.never_empty(tokens), cut))
     }
@@ -197,6 +200,36 @@ impl TextEncoder {
             at_least: query.partial || document.partial,
         };
         (tokens, cut)
+    }
+
+    /// The windows in which a document that is too long for the model is read beside the query; none if it fits.
+    pub(crate) fn windows(&self, query: &Query, document: &str, options: &WindowOptions) -> Result<Vec<Range<usize>>> {
+        let asked = match (&self.pair, &query.0) {
+            (Pair::Prompt(prompt), Asked::Text(question)) => prompt.tokens_around(question),
+            (Pair::Framed { frame, before_document, .. }, Asked::Tokens(query)) => {
+                frame.specials() + query.ids.len() + self.count(before_document)?.0
+            }
+            _ => return Err(for_another_model()),
+        };
+        self.windows_of(document, self.options.max_length.saturating_sub(asked), options)
+    }
+
+    /// The number of a text's tokens, without special ones, and whether it is a lower bound.
+    pub(crate) fn count(&self, text: &str) -> Result<(usize, bool)> {
+        self.encode("", text).map(|encoded| (encoded.ids.len(), encoded.partial))
+    }
+
+    /// The windows of a text with so many tokens of its own at most.
+    fn windows_of(&self, text: &str, room: usize, options: &WindowOptions) -> Result<Vec<Range<usize>>> {
+        // No token is shorter than a byte.
+        if text.len() <= room {
+            return Ok(Vec::new());
+        }
+        windows::windows(text, room, options, |part| {
+            // Not in lower case, where that is wanted: the places are to be those of the text itself.
+            let encoding = self.tokenizer.encode(part, false).map_err(refused)?;
+            Ok(encoding.get_offsets().iter().map(|(start, end)| *start..*end).collect())
+        })
     }
 
     /// Encodes one text with its special tokens, cut to the limit.
@@ -235,10 +268,15 @@ impl TextEncoder {
 
 /// The token ids of a text, perhaps with the special tokens of the tokenizer's post-processor.
 fn encode(tokenizer: &Tokenizer, text: &str, special_tokens: bool) -> Result<Vec<u32>> {
-    let encoding = tokenizer
-        .encode_fast(text, special_tokens)
-        .map_err(|error| Error::new(ErrorKind::Inference, "the tokenizer refused a text").with_source(error))?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(tokenizer.encode_fast(text, special_tokens).map_err(refused)?.get_ids().to_vec())
+}
+
+fn for_another_model() -> Error {
+    Error::new(ErrorKind::Inference, "the query was tokenised for another model")
+}
+
+fn refused(error: tokenizers::Error) -> Error {
+    Error::new(ErrorKind::Inference, "the tokenizer refused a text").with_source(error)
 }
 
 #[cfg(test)]

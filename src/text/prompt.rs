@@ -51,6 +51,11 @@ impl Prompt {
         self.specials
     }
 
+    /// The number of tokens before and after the document.
+    pub(super) fn tokens_around(&self, question: &Question) -> usize {
+        question.tokens + self.end.len()
+    }
+
     pub(super) fn question(&self, tokenizer: &Tokenizer, query: &str) -> Result<Question> {
         let text = format!("{}{query}{}", self.format.before, self.format.between);
         let tokens = encode(tokenizer, &text, false)?.len();

@@ -11,4 +11,5 @@ mod engines;
 mod fixtures;
 mod language_models;
 mod late_interaction;
+mod long_documents;
 mod reference;
