@@ -1,8 +1,9 @@
-"""Export a cross-encoder or an embedding model to ONNX, and prove the copy.
+"""Export a reranker or an embedding model to ONNX, and prove the copy.
 
-The result has the layout of a repository on the Hugging Face Hub: `model.onnx`
-in fp32 beside the tokenizer and the configuration files of the original.
-Nothing is written unless ONNX Runtime gives the numbers torch gives.
+The result has the layout of a repository on the Hugging Face Hub: `model.onnx` beside
+the tokenizer and the configuration files of the original. Nothing is written unless
+ONNX Runtime gives the numbers that the original library gives. In a smaller precision
+the differences are printed, and the fp32 graph that it was made of is held to the limit.
 """
 
 import argparse
@@ -10,31 +11,24 @@ import importlib.util
 import json
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
-# LayerNormalization entered ONNX with opset 17, and ONNX Runtime reads it since
-# 1.12: the lowest opset that still gives a graph without hand-made norms.
-OPSET = 17
-IR_VERSION = 8
+from graph import clean, export_graph, fuse, name_axes, name_weights, save, set_metadata
+from heads import CROSS_ENCODER, EMBEDDING, LATE_INTERACTION, OUTPUT_NAME, load, model_kind, modules, read_json
+
 TOLERANCE = 1e-4
 
-CROSS_ENCODER = "cross-encoder"
-EMBEDDING = "embedding"
-OUTPUT_NAME = {CROSS_ENCODER: "logits", EMBEDDING: "last_hidden_state"}
+TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+LAYOUT_FILES = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "artifact.metadata"]
 
-TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
-EMBEDDING_FILES = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"]
-
-# Families that take a ready additive mask. Left to build it themselves, they export
-# some twenty nodes that do the same for every kind of attention there is.
-SIMPLE_MASK_FAMILIES = {"bert", "roberta", "xlm-roberta", "electra"}
+# What `--precision` makes of the fp32 graph (see quantize.py).
+PRECISIONS = {"fp32": None, "fp16": "fp16-weights", "int8": "int8-weights", "q4": "q4-blocks"}
 
 # Lengths differ on purpose: in a batch the short ones are padded.
 SAMPLES = [
@@ -42,6 +36,14 @@ SAMPLES = [
     ("Can I use React without Node.js?", "Yes."),
     ("", "An empty query must not break anything."),
     ("Wie hoch ist die Zugspitze? 🏔", "Die Zugspitze ist 2962 m hoch – der höchste Berg Deutschlands. " * 12),
+]
+
+# Only compared, never exported with.
+MORE_TEXTS = [
+    ("symptoms of iron deficiency", "Fatigue, pale skin and shortness of breath are common when the body lacks iron."),
+    ("symptoms of iron deficiency", "Iron is smelted from ore in a blast furnace at about 1,500 °C."),
+    ("how to undo the last git commit", "git reset --soft HEAD~1 moves the branch back and keeps your changes staged."),
+    ("東京の人口は?", "東京都の人口は約1,400万人で、日本で最も多い。"),
 ]
 
 
@@ -54,9 +56,15 @@ def find_model(name):
         spec = importlib.util.find_spec(name.replace("-", "_"))
     if spec is not None:
         return folder_in_package(Path(spec.origin).parent, name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise SystemExit(f"{name}: there is no such folder, and it is neither an installed package nor a Hub id (ORG/NAME)")
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # offline, gated, missing: all said in its message
+        raise SystemExit(f"{name}: cannot be fetched from the Hub: {error}") from None
 
 
 def folder_in_package(root, name):
@@ -68,152 +76,53 @@ def folder_in_package(root, name):
     return found[0]
 
 
-def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_json(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def model_kind(folder):
-    """What the files say the model is; the head decides before the modules do."""
-    architectures = read_json(folder / "config.json").get("architectures") or [""]
-    if architectures[0].endswith("ForSequenceClassification"):
-        return CROSS_ENCODER
-    if (folder / "modules.json").is_file():
-        return EMBEDDING
-    raise SystemExit(f"{folder}: neither a sequence classifier nor a sentence-transformers model")
-
-
-class OneOutput(torch.nn.Module):
-    """Names the inputs in a fixed order and leaves only the output we ship."""
-
-    def __init__(self, model, kind, input_names):
-        super().__init__()
-        self.model, self.input_names, self.output = model, input_names, OUTPUT_NAME[kind]
-        self.simple_mask = model.config.model_type in SIMPLE_MASK_FAMILIES
-
-    def forward(self, *inputs):
-        named = dict(zip(self.input_names, inputs))
-        if self.simple_mask:
-            named["attention_mask"] = additive_mask(named["attention_mask"])
-        return self.model(**named)[self.output]
-
-
-def additive_mask(mask):
-    """0 for a token, the lowest float for padding, ready to be added to all heads."""
-    return (1.0 - mask[:, None, None, :].to(torch.float32)) * torch.finfo(torch.float32).min
-
-
-def load_torch(folder, kind):
-    """The model in fp32 with plain attention, which exports to plain nodes."""
-    options = {"attn_implementation": "eager", "dtype": torch.float32}
-    if kind == CROSS_ENCODER:
-        return AutoModelForSequenceClassification.from_pretrained(folder, **options).eval()
-    # The pooler is not part of the sentence embedding; leave it out if we can.
-    try:
-        return AutoModel.from_pretrained(folder, add_pooling_layer=False, **options).eval()
-    except TypeError:
-        return AutoModel.from_pretrained(folder, **options).eval()
-
-
-def tokenize(tokenizer, kind, samples):
+def tokenize(tokenizer, kind, samples, limit):
     texts = [list(column) for column in zip(*samples)]
-    if kind == EMBEDDING:
+    if kind in (EMBEDDING, LATE_INTERACTION):
         texts = texts[1:]
-    return tokenizer(*texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
+    elif kind != CROSS_ENCODER:
+        # The prompt decides nothing about the graph: any text will do.
+        texts = [[f"Query: {query} Document: {document} Relevant:" for query, document in samples]]
+    return tokenizer(*texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
 
 
-def export_graph(model, inputs, input_names, output_name, path):
-    """Run torch's exporter with both axes left open."""
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            tuple(inputs[name] for name in input_names),
-            path,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=input_names,
-            output_names=[output_name],
-            dynamic_shapes=(tuple(axes for _ in input_names),),
-            external_data=False,
-            verbose=False,
-        )
+def length_limit(source, tokenizer):
+    """The most tokens of a sample: 256, or what a smaller model takes."""
+    config = read_json(source / "config.json")
+    positions = config.get("max_position_embeddings") or 256
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= (config.get("pad_token_id") or 1) + 1
+    return int(min(256, positions, tokenizer.model_max_length))
 
 
-def clean(model):
-    """Drop what the exporter notes for debugging: paths, stack traces, versions.
-
-    They say nothing about the model and would differ from machine to machine.
-    """
-    graph = model.graph
-    for part in [model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]:
-        part.doc_string = ""
-        del part.metadata_props[:]
-    del graph.value_info[:]
-    graph.name = "crossrank"
-    model.producer_name, model.producer_version = "crossrank", ""
-    model.ir_version = IR_VERSION
-    return model
-
-
-def name_weights(model):
-    """Call a linear layer's weight after its bias: the exporter loses its name."""
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    products = {node.output[0]: node for node in graph.node if node.op_type == "MatMul"}
-    for node in graph.node:
-        product = next((products[name] for name in node.input if name in products), None)
-        bias = next((name for name in node.input if name in constants and name.endswith(".bias")), None)
-        if node.op_type == "Add" and product is not None and bias and product.input[1] in constants:
-            name = bias.removesuffix("bias") + "weight"
-            constants[product.input[1]].name = name
-            product.input[1] = name
-
-
-def name_axes(model, output_name):
-    """Give the open axes the names people look for in a model viewer."""
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        dims[0].dim_param, dims[1].dim_param = "batch", "sequence"
-    dims = model.graph.output[0].type.tensor_type.shape.dim
-    dims[0].dim_param = "batch"
-    if output_name == "last_hidden_state":
-        dims[1].dim_param = "sequence"
-
-
-def set_metadata(model, **values):
-    """Write `crossrank.*` keys, replacing those that are there."""
-    known = {entry.key: entry.value for entry in model.metadata_props}
-    known.update({f"crossrank.{key}": value for key, value in values.items()})
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(sorted(known.items())))
-
-
-def run_onnx(session, inputs, rows=slice(None)):
+def run_onnx(session, inputs):
     wanted = [value.name for value in session.get_inputs()]
-    return session.run(None, {name: inputs[name].numpy()[rows] for name in wanted})[0]
+    return session.run(None, {name: inputs[name].numpy() for name in wanted})[0]
 
 
-def largest_difference(path, model, tokenizer, kind, input_names):
-    """Compare torch and ONNX Runtime alone and in padded batches, real tokens only."""
+def compare(path, model, tokenizer, kind, limit):
+    """The largest difference from the original library, alone and in padded batches, and its numbers' range."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    groups = [[sample] for sample in SAMPLES] + [SAMPLES, SAMPLES[1:3]]
-    worst = 0.0
+    groups = [[sample] for sample in SAMPLES + MORE_TEXTS] + [SAMPLES, SAMPLES[1:3], MORE_TEXTS]
+    worst, lowest, highest = 0.0, np.inf, -np.inf
     for group in groups:
-        inputs = tokenize(tokenizer, kind, group)
+        inputs = tokenize(tokenizer, kind, group, limit)
         with torch.no_grad():
-            expected = model(*[inputs[name] for name in input_names]).numpy()
-        actual = run_onnx(session, inputs)
-        difference = np.abs(expected - actual)
-        if kind == EMBEDDING:
-            difference = difference[inputs["attention_mask"].numpy() == 1]
+            expected = model.reference(inputs).numpy()
+        difference = np.abs(expected - run_onnx(session, inputs))
+        if kind in (EMBEDDING, LATE_INTERACTION):
+            real = inputs["attention_mask"].numpy() == 1
+            difference, expected = difference[real], expected[real]
+        if not np.isfinite(difference).all():
+            return np.inf, lowest, highest
         worst = max(worst, float(difference.max()))
-    return worst
+        lowest, highest = min(lowest, float(expected.min())), max(highest, float(expected.max()))
+    return worst, lowest, highest
 
 
 def copy_config(source, out, kind):
@@ -229,44 +138,65 @@ def copy_config(source, out, kind):
     write_json(out / "config.json", config)
 
 
-def copy_tokenizer(source, out):
+def copy_tokenizer(source, out, tokenizer):
     """Copy the tokenizer without baked-in padding or truncation.
 
     Some originals carry the settings of their last training run (all-MiniLM-L6-v2:
-    cut at 128, pad to 128), which no library that loads them means to obey.
+    cut at 128, pad to 128), which no library that loads them means to obey. Originals
+    with a SentencePiece file alone get the tokenizer.json that transformers makes of it.
     """
-    tokenizer = read_json(source / "tokenizer.json")
-    tokenizer["padding"] = tokenizer["truncation"] = None
-    (out / "tokenizer.json").write_text(
-        json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
-    )
+    path = source / "tokenizer.json"
+    fast = read_json(path) if path.is_file() else json.loads(tokenizer.backend_tokenizer.to_str())
+    fast["padding"] = fast["truncation"] = None
+    (out / "tokenizer.json").write_text(json.dumps(fast, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     for name in TOKENIZER_FILES[1:]:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
 
 
-def copy_modules(source, out):
-    """Copy what tells sentence-transformers (and crossrank) how to pool."""
-    for name in EMBEDDING_FILES:
+def copy_layout(source, out, kind):
+    """Copy what tells sentence-transformers (and crossrank) what comes before and after the graph."""
+    for name in LAYOUT_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    for module in read_json(source / "modules.json"):
-        folder = source / module["path"]
-        if module["path"] and folder.is_dir():
-            for path in sorted(folder.rglob("*.json")):
-                target = out / path.relative_to(source)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+    for _, folder in modules(source):
+        if folder == source or not folder.is_dir():
+            continue
+        # The weights of Dense and LayerNorm modules are small, and are read from there.
+        for path in sorted([*folder.rglob("*.json"), *folder.rglob("model.safetensors")]):
+            target = out / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    if kind == LATE_INTERACTION and (out / "modules.json").is_file():
+        # The projection is in the graph.
+        listed = read_json(out / "modules.json")
+        for module in listed:
+            if module["type"].endswith(".Dense"):
+                shutil.rmtree(out / module["path"], ignore_errors=True)
+        write_json(out / "modules.json", [module for module in listed if not module["type"].endswith(".Dense")])
 
 
-def export(name, out, base=None):
-    """Export the model called `name` into the folder `out`; returns the difference."""
+def shrink(graph, precision):
+    """The graph in a smaller precision."""
+    from quantize import quantize
+
+    return quantize(graph, PRECISIONS[precision])
+
+
+def export(name, out, base=None, precision="fp32", optimize=False):
+    """Export the model called `name` into the folder `out`; returns the difference of the fp32 graph."""
     source = find_model(name)
+    if not (source / "config.json").is_file():
+        raise SystemExit(f"{source}: there is no config.json: a model's folder has one, beside its weights")
     kind = model_kind(source)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    inputs = tokenize(tokenizer, kind, SAMPLES)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    limit = length_limit(source, tokenizer)
+    inputs = tokenize(tokenizer, kind, SAMPLES, limit)
     input_names = [key for key in ("input_ids", "attention_mask", "token_type_ids") if key in inputs]
-    model = OneOutput(load_torch(source, kind), kind, input_names)
+    model = load(source, kind, tokenizer, input_names).eval()
 
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -276,17 +206,32 @@ def export(name, out, base=None):
         name_weights(graph)
         name_axes(graph, OUTPUT_NAME[kind])
         set_metadata(graph, precision="fp32", base=base or Path(name).name)
-        onnx.save(graph, path)
-        difference = largest_difference(path, model, tokenizer, kind, input_names)
-        print(f"{kind}: largest difference from torch {difference:.2e} (limit {TOLERANCE:.0e})")
-        if not difference <= TOLERANCE:
+        save(graph, path)
+        difference, lowest, highest = compare(path, model, tokenizer, kind, limit)
+        numbers = f"numbers from {lowest:.3f} to {highest:.3f}"
+        print(f"{kind}: largest difference from torch {difference:.2e} (limit {TOLERANCE:.0e}; {numbers})")
+        if not difference <= TOLERANCE * max(1.0, abs(lowest), abs(highest)):
             raise SystemExit("the export differs from torch; nothing was written")
-        shutil.copyfile(path, out / "model.onnx")
+        if optimize:
+            graph = fuse(path, model.model.config)
+            save(graph, path)
+            fused, _, _ = compare(path, model, tokenizer, kind, limit)
+            print(f"fused by ONNX Runtime's optimiser: largest difference from torch {fused:.2e}")
+            if not fused <= TOLERANCE * max(1.0, abs(lowest), abs(highest)):
+                raise SystemExit("the fused graph differs from torch; nothing was written")
+        if precision != "fp32":
+            save(shrink(graph, precision), path)
+            smaller, _, _ = compare(path, model, tokenizer, kind, limit)
+            print(f"{precision}: largest difference from torch {smaller:.2e} ({numbers})")
+            if not np.isfinite(smaller):
+                raise SystemExit(f"the {precision} graph gives numbers that are not finite; nothing was written")
+        for file in sorted(Path(scratch).iterdir()):
+            if file.name.startswith("model.onnx"):
+                shutil.copyfile(file, out / file.name)
 
     copy_config(source, out, kind)
-    copy_tokenizer(source, out)
-    if kind == EMBEDDING:
-        copy_modules(source, out)
+    copy_tokenizer(source, out, tokenizer)
+    copy_layout(source, out, kind)
     return difference
 
 
@@ -294,9 +239,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("model", help="a folder with config.json and weights, an installed package that carries one, or a Hub id")
     parser.add_argument("out", type=Path, help="the folder to write (made if missing)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="how weights are stored (default fp32)")
+    parser.add_argument(
+        "--optimize", action="store_true",
+        help="fuse nodes into ONNX Runtime's own operators: for other programs; crossrank's kernels look for the plain graph",
+    )  # fmt: skip
     parser.add_argument("--base", help="the name to note in model.onnx as crossrank.base (default: the last part of MODEL)")
     args = parser.parse_args()
-    export(args.model, args.out, args.base)
+    export(args.model, args.out, args.base, args.precision, args.optimize)
+    size = sum(file.stat().st_size for file in args.out.glob("model.onnx*"))
+    print(f"{args.out}: model.onnx with {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export import set_metadata
+from graph import save, set_metadata
 
 PRECISIONS = {
     "fp32": "the export as it is",
     "fp16-weights": "weights stored in 16 bits, arithmetic in fp32",
     "int8-weights": "weights stored in 8 bits, arithmetic in fp32",
     "int8-blocks": "MatMulNBits of ONNX Runtime: 8 bits in blocks, activations rounded block by block",
+    "q4-blocks": "MatMulNBits of ONNX Runtime: 4 bits in blocks, arithmetic in fp32",
     "int8-dynamic": "onnxruntime.quantization.quantize_dynamic, one activation scale for a whole batch",
     "int8-rows": "8-bit arithmetic, one activation scale for each token",
 }
@@ -181,20 +182,27 @@ def is_transposed(node):
     return any(item.name == "transB" and item.i for item in node.attribute)
 
 
-def linear_blocks(block):
-    """MatMulNBits with 8 bits; a block of `block` inputs shares one scale."""
+def linear_blocks(block, bits=8):
+    """MatMulNBits with 8 or 4 bits; a block of `block` inputs shares one scale.
+
+    With 8 bits the activations are rounded to 8 bits as well, block by block; with 4 they stay in fp32.
+    """
 
     def linear(graph, node, values):
         name = node.input[1]
         inputs, outputs = values.shape
         if inputs % block:
             raise SystemExit(f"{name}: {inputs} inputs do not divide into blocks of {block}")
-        small, scale = round_symmetric(values.T.reshape(outputs, inputs // block, block), axis=2)
-        packed = graph.constant(f"{name}.blocks", (small.astype(np.int16) + 128).astype(np.uint8))
+        largest, zero = (127, 128) if bits == 8 else (7, 8)
+        small, scale = round_symmetric(values.T.reshape(outputs, inputs // block, block), axis=2, limit=largest)
+        small = (small.astype(np.int16) + zero).astype(np.uint8)
+        if bits == 4:
+            small = small[..., 0::2] | (small[..., 1::2] << 4)
+        packed = graph.constant(f"{name}.blocks", small)
         scales = graph.constant(f"{name}.scales", scale.reshape(-1))
         graph.add(
             "MatMulNBits", [node.input[0], packed, scales], node.output[0], domain="com.microsoft",
-            K=inputs, N=outputs, bits=8, block_size=block, accuracy_level=4,
+            K=inputs, N=outputs, bits=bits, block_size=block, accuracy_level=4 if bits == 8 else 1,
         )  # fmt: skip
 
     return linear
@@ -297,6 +305,9 @@ def quantize(model, precision, block=None, limit=EVERY_MACHINE_RANGE, keep=()):
     elif precision == "int8-blocks":
         rewrite(model, gather_int8, linear_blocks(block or 32), linear_int8(0))
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    elif precision == "q4-blocks":
+        rewrite(model, gather_int8, linear_blocks(block or 32, bits=4), linear_int8(0))
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     elif precision == "int8-rows":
         rewrite(model, gather_int8, keeping(keep, linear_rows(limit)), linear_int8(0))
     set_metadata(model, precision=precision)
@@ -306,7 +317,7 @@ def quantize(model, precision, block=None, limit=EVERY_MACHINE_RANGE, keep=()):
 def copy_files(source, out):
     """Everything that stands beside the model, unchanged."""
     for path in sorted(source.rglob("*")):
-        if path.is_file() and path.name != "model.onnx":
+        if path.is_file() and path.name not in ("model.onnx", "model.onnx_data"):
             target = out / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -338,7 +349,7 @@ def main():
     model = onnx.load(args.source / "model.onnx")
     args.out.mkdir(parents=True, exist_ok=True)
     copy_files(args.source, args.out)
-    onnx.save(quantize(model, args.precision, args.block, args.limit, args.keep), args.out / "model.onnx")
+    save(quantize(model, args.precision, args.block, args.limit, args.keep), args.out / "model.onnx")
     print(f"{args.out / 'model.onnx'}: {(args.out / 'model.onnx').stat().st_size / 1e6:.1f} MB")
 
 

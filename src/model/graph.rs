@@ -23,7 +23,12 @@ pub(crate) struct GraphFacts {
     elements: BTreeMap<i64, u64>,
     /// The kinds of operators.
     operators: BTreeSet<String>,
+    /// The names of the files beside it that hold weights.
+    external: BTreeSet<String>,
 }
+
+/// Graphs within graphs beyond this depth are refused: no exporter nests so deep.
+const DEEPEST: usize = 16;
 
 /// Operators that, in graphs of transformers, compute each input of a batch from that input alone: sums and means go over
 /// a token's numbers or a text's tokens there. What looks at a whole batch, as the operators of dynamic quantisation do, is
@@ -111,6 +116,11 @@ impl GraphFacts {
     /// Whether the graph has none but operators that compute each input of a batch from that input alone.
     pub(crate) fn inputs_are_independent(&self) -> bool {
         self.operators.iter().all(|operator| OF_EACH_INPUT.contains(&operator.as_str()))
+    }
+
+    /// The names of the files beside it that hold weights, as the file has them.
+    pub(crate) fn external(&self) -> impl Iterator<Item = &str> {
+        self.external.iter().map(String::as_str)
     }
 
     /// The compute type that the file asks for.
@@ -244,7 +254,7 @@ fn malformed(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.to_owned())
 }
 
-/// `ModelProto`: graph = 7, metadata_props = 14.
+/// `ModelProto`: graph = 7, metadata_props = 14, functions = 25.
 fn model<R: Read + Seek>(source: R) -> io::Result<GraphFacts> {
     let mut reader = Reader::new(source)?;
     let mut facts = GraphFacts::default();
@@ -252,8 +262,12 @@ fn model<R: Read + Seek>(source: R) -> io::Result<GraphFacts> {
     while let Some(field) = reader.field(end)? {
         if let Value::Bytes { end } = field.value {
             match field.number {
-                7 => graph(&mut reader, end, &mut facts)?,
-                14 => property(&mut reader, end, &mut facts)?,
+                7 => graph(&mut reader, end, &mut facts, 0)?,
+                14 => {
+                    let (key, value) = property(&mut reader, end)?;
+                    facts.metadata.insert(key, value);
+                }
+                25 => function(&mut reader, end, &mut facts)?,
                 _ => {}
             }
             reader.skip_to(end)?;
@@ -262,13 +276,17 @@ fn model<R: Read + Seek>(source: R) -> io::Result<GraphFacts> {
     Ok(facts)
 }
 
-/// `GraphProto`: node = 1, initializer = 5.
-fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+/// `GraphProto`: node = 1, initializer = 5, sparse_initializer = 15.
+fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts, depth: usize) -> io::Result<()> {
+    if depth > DEEPEST {
+        return Err(malformed("its graphs are nested too deep"));
+    }
     while let Some(field) = reader.field(end)? {
         if let Value::Bytes { end } = field.value {
             match field.number {
-                1 => node(reader, end, facts)?,
+                1 => node(reader, end, facts, depth)?,
                 5 => tensor(reader, end, facts)?,
+                15 => sparse_tensor(reader, end, facts)?,
                 _ => {}
             }
             reader.skip_to(end)?;
@@ -277,22 +295,67 @@ fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFact
     Ok(())
 }
 
-/// `NodeProto`: op_type = 4.
-fn node<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+/// `FunctionProto`: node = 7.
+fn function<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
     while let Some(field) = reader.field(end)? {
-        match (field.number, field.value) {
-            (4, Value::Bytes { end }) => {
-                let operator = reader.text(end)?;
-                facts.operators.insert(operator);
+        if let Value::Bytes { end } = field.value {
+            if field.number == 7 {
+                node(reader, end, facts, 0)?;
             }
-            (_, Value::Bytes { end }) => reader.skip_to(end)?,
-            (_, Value::Number(_)) => {}
+            reader.skip_to(end)?;
         }
     }
     Ok(())
 }
 
-/// `TensorProto`: dims = 1 (packed or not), data_type = 2.
+/// `NodeProto`: op_type = 4, attribute = 5.
+fn node<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts, depth: usize) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            match field.number {
+                4 => {
+                    let operator = reader.text(end)?;
+                    facts.operators.insert(operator);
+                }
+                5 => attribute(reader, end, facts, depth)?,
+                _ => {}
+            }
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
+/// `AttributeProto`: t = 5, g = 6, tensors = 10, graphs = 11, sparse_tensor = 22, sparse_tensors = 23.
+fn attribute<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts, depth: usize) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            match field.number {
+                5 | 10 => tensor(reader, end, facts)?,
+                6 | 11 => graph(reader, end, facts, depth + 1)?,
+                22 | 23 => sparse_tensor(reader, end, facts)?,
+                _ => {}
+            }
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
+/// `SparseTensorProto`: values = 1, indices = 2.
+fn sparse_tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            if matches!(field.number, 1 | 2) {
+                tensor(reader, end, facts)?;
+            }
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
+/// `TensorProto`: dims = 1 (packed or not), data_type = 2, external_data = 13.
 fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
     let (mut kind, mut elements) = (0, 1u64);
     while let Some(field) = reader.field(end)? {
@@ -304,6 +367,12 @@ fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFac
                 }
             }
             (2, Value::Number(number)) => kind = number as i64,
+            (13, Value::Bytes { end }) => {
+                let (key, value) = property(reader, end)?;
+                if key == "location" {
+                    facts.external.insert(value);
+                }
+            }
             (_, Value::Bytes { end }) => reader.skip_to(end)?,
             (_, Value::Number(_)) => {}
         }
@@ -314,7 +383,7 @@ fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFac
 }
 
 /// `StringStringEntryProto`: key = 1, value = 2.
-fn property<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
+fn property<R: Read + Seek>(reader: &mut Reader<R>, end: u64) -> io::Result<(String, String)> {
     let (mut key, mut value) = (String::new(), String::new());
     while let Some(field) = reader.field(end)? {
         if let Value::Bytes { end } = field.value {
@@ -325,8 +394,7 @@ fn property<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphF
             }
         }
     }
-    facts.metadata.insert(key, value);
-    Ok(())
+    Ok((key, value))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 mod bundled;
 mod chat;
 pub(crate) mod config;
+mod external;
 mod files;
 pub(crate) mod format;
 pub(crate) mod graph;

@@ -1,0 +1,217 @@
+"""What a model is for, what its graph is to give, and what the reference says.
+
+A reranker that is a language model gives the difference of two words' logits after the
+last token (or one word's logit): the rest of its vocabulary is left out of the file.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+CROSS_ENCODER = "cross-encoder"
+EMBEDDING = "embedding"
+NEXT_TOKEN = "next-token"
+LATE_INTERACTION = "late-interaction"
+
+OUTPUT_NAME = {
+    CROSS_ENCODER: "logits", EMBEDDING: "last_hidden_state", NEXT_TOKEN: "logits", LATE_INTERACTION: "token_embeddings",
+}  # fmt: skip
+
+# The words that answer, where no `LogitScore` module names them.
+ANSWERS = {
+    "Qwen3ForCausalLM": ("yes", "no"),
+    "Qwen2ForCausalLM": ("1", "0"),
+    "GemmaForCausalLM": ("Yes",),
+    "T5ForConditionalGeneration": ("▁true", "▁false"),
+    "MT5ForConditionalGeneration": ("▁true", "▁false"),
+}
+
+# Families that take a ready additive mask. Left to build it themselves, they export
+# some twenty nodes that do the same for every kind of attention there is.
+SIMPLE_MASK_FAMILIES = {"bert", "roberta", "xlm-roberta", "electra"}
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def architecture(folder):
+    return (read_json(folder / "config.json").get("architectures") or [""])[0]
+
+
+def modules(folder):
+    """The modules of sentence-transformers: (class name, folder)."""
+    path = folder / "modules.json"
+    listed = read_json(path) if path.is_file() else []
+    return [(module["type"].rsplit(".", 1)[-1], folder / module["path"]) for module in listed]
+
+
+def model_kind(folder):
+    """What the files say the model is; the head decides before the modules do."""
+    name, classes = architecture(folder), {kind for kind, _ in modules(folder)}
+    settings = folder / "config_sentence_transformers.json"
+    settings = read_json(settings) if settings.is_file() else {}
+    if name == "HF_ColBERT" or settings.get("model_type") == "ColBERT" or "MultiVectorMask" in classes:
+        return LATE_INTERACTION
+    if "LogitScore" in classes or name in ANSWERS and not classes & {"Pooling"}:
+        return NEXT_TOKEN
+    if name.endswith("ForSequenceClassification"):
+        return CROSS_ENCODER
+    if classes:
+        return EMBEDDING
+    raise SystemExit(
+        f"{folder}: it is not known what to make of a {name or 'model without an architecture'}: it is no sequence classifier, "
+        "no sentence-transformers model, and no language model that is known as a reranker"
+    )
+
+
+def load(folder, kind, tokenizer, input_names):
+    """The module to export, in fp32 with plain attention, which exports to plain nodes."""
+    options = {"attn_implementation": "eager", "dtype": torch.float32}
+    if kind == CROSS_ENCODER:
+        return OneOutput(AutoModelForSequenceClassification.from_pretrained(folder, **options).eval(), kind, input_names)
+    if kind == EMBEDDING:
+        return OneOutput(encoder(folder, options), kind, input_names)
+    if kind == LATE_INTERACTION:
+        return Projected(encoder(folder, options), kind, input_names, projections(folder))
+    words = answer_ids(folder, tokenizer)
+    if architecture(folder).endswith("ForConditionalGeneration"):
+        options.pop("attn_implementation")
+        return FirstToken(AutoModelForSeq2SeqLM.from_pretrained(folder, **options).eval(), words)
+    return LastToken(AutoModelForCausalLM.from_pretrained(folder, **options).eval(), words)
+
+
+def encoder(folder, options):
+    # The pooler is not part of the sentence embedding; leave it out if we can.
+    try:
+        return AutoModel.from_pretrained(folder, add_pooling_layer=False, **options).eval()
+    except TypeError:
+        return AutoModel.from_pretrained(folder, **options).eval()
+
+
+def answer_ids(folder, tokenizer):
+    """The ids of the words whose logits are compared."""
+    for kind, place in modules(folder):
+        if kind == "LogitScore":
+            score = read_json(place / "config.json")
+            ids = [score["true_token_id"], score.get("false_token_id")]
+            return [number for number in ids if number is not None]
+    words = ANSWERS[architecture(folder)]
+    ids = tokenizer.convert_tokens_to_ids(list(words))
+    if any(number is None or number == tokenizer.unk_token_id for number in ids):
+        raise SystemExit(f"{folder}: the vocabulary lacks one of the answers {', '.join(words)}: is it this kind of reranker?")
+    return ids
+
+
+def projections(folder):
+    """The weights that make a late-interaction model's vectors of hidden states, in their order."""
+    if architecture(folder) == "HF_ColBERT":
+        return [load_file(folder / "model.safetensors")["linear.weight"].float()]
+    found = []
+    for kind, place in modules(folder):
+        if kind != "Dense":
+            continue
+        settings = read_json(place / "config.json")
+        if settings.get("bias") or not settings.get("activation_function", "Identity").endswith("Identity"):
+            raise SystemExit(f"{place}: a projection with a bias or an activation is not supported")
+        found.append(load_file(place / "model.safetensors")["linear.weight"].float())
+    return found
+
+
+class OneOutput(torch.nn.Module):
+    """Names the inputs in a fixed order and leaves only the output we ship."""
+
+    def __init__(self, model, kind, input_names):
+        super().__init__()
+        self.model, self.input_names = model, input_names
+        self.output = "last_hidden_state" if kind == LATE_INTERACTION else OUTPUT_NAME[kind]
+        self.simple_mask = model.config.model_type in SIMPLE_MASK_FAMILIES
+
+    def forward(self, *inputs):
+        named = dict(zip(self.input_names, inputs))
+        if self.simple_mask:
+            named["attention_mask"] = additive_mask(named["attention_mask"])
+        return self.model(**named)[self.output]
+
+    def reference(self, inputs):
+        return self.model(**inputs)[self.output]
+
+
+class Projected(OneOutput):
+    """Hidden states after the projection."""
+
+    def __init__(self, model, kind, input_names, weights):
+        super().__init__(model, kind, input_names)
+        self.weights = torch.nn.ParameterList(torch.nn.Parameter(weight) for weight in weights)
+
+    def forward(self, *inputs):
+        return self.project(super().forward(*inputs))
+
+    def reference(self, inputs):
+        return self.project(super().reference(inputs))
+
+    def project(self, hidden):
+        for weight in self.weights:
+            hidden = hidden @ weight.T
+        return hidden
+
+
+class LastToken(torch.nn.Module):
+    """A decoder's answer: the rows of its head for the words, applied to the last token that is not padding."""
+
+    def __init__(self, model, words):
+        super().__init__()
+        self.model, self.words = model.model, words
+        self.whole = [model]  # in a list: not a part of what is exported
+        head = model.get_output_embeddings().weight.detach()
+        self.head = torch.nn.Parameter((head[words[0]] - head[words[1]] if len(words) > 1 else head[words[0]]).clone())
+
+    def forward(self, input_ids, attention_mask):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        places = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
+        last = (attention_mask * places).argmax(1)
+        row = hidden[torch.arange(input_ids.shape[0], device=input_ids.device), last]
+        return (row @ self.head).unsqueeze(1)
+
+    def reference(self, inputs):
+        """Each text alone, by the whole model."""
+        rows = []
+        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
+            ids = ids[mask == 1].unsqueeze(0)
+            rows.append(answer(self.whole[0](input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1], self.words))
+        return torch.stack(rows).unsqueeze(1)
+
+
+class FirstToken(torch.nn.Module):
+    """An encoder-decoder's answer: the words' logits of the first token."""
+
+    def __init__(self, model, words):
+        super().__init__()
+        self.model, self.words = model, words
+
+    def forward(self, input_ids, attention_mask):
+        start = torch.full_like(input_ids[:, :1], self.model.config.decoder_start_token_id)
+        logits = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
+        ).logits
+        return answer(logits[:, -1], self.words).unsqueeze(1)
+
+    def reference(self, inputs):
+        rows = []
+        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
+            ids = ids[mask == 1].unsqueeze(0)
+            start = torch.tensor([[self.model.config.decoder_start_token_id]])
+            rows.append(answer(self.model(input_ids=ids, decoder_input_ids=start).logits[0, -1], self.words))
+        return torch.stack(rows).unsqueeze(1)
+
+
+def answer(logits, words):
+    return logits[..., words[0]] - logits[..., words[1]] if len(words) > 1 else logits[..., words[0]]
+
+
+def additive_mask(mask):
+    """0 for a token, the lowest float for padding, ready to be added to all heads."""
+    return (1.0 - mask[:, None, None, :].to(torch.float32)) * torch.finfo(torch.float32).min
