@@ -42,7 +42,7 @@ impl Loaded {
         let declared = Declared::read(&mut files, options.max_length)?;
         let embedding = match task {
             Task::CrossEncoder => None,
-            Task::BiEncoder => Some(EmbeddingSpec::read(&mut files)?),
+            Task::BiEncoder => Some(EmbeddingSpec::read(&mut files, &declared.config)?),
         };
         let config = &declared.config;
         let text_options = TextOptions {
@@ -88,8 +88,10 @@ impl Loaded {
             score_label: None,
             activation: None,
             pooling: None,
+            modules: Vec::new(),
             normalized: false,
             dimensions: None,
+            full_dimensions: None,
             compute: engine.runs_as(),
             kernels: engine.kernels(),
             device: "CPU",

@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) vocab_size: Option<u64>,
     pad_token_id: Option<i64>,
     id2label: Option<BTreeMap<String, String>>,
+    is_causal: Option<bool>,
     sentence_transformers: Option<SentenceTransformersSection>,
     /// The name of the activation before sentence-transformers 4.
     sbert_ce_default_activation_function: Option<String>,
@@ -106,6 +107,11 @@ impl Config {
     /// The first architecture that is named.
     pub(crate) fn architecture(&self) -> Option<&str> {
         self.architectures.as_ref()?.first().map(String::as_str)
+    }
+
+    /// Whether it is a language model whose tokens see none of those after them (`is_causal` false: they see all).
+    pub(crate) fn is_causal_language_model(&self) -> bool {
+        self.architecture().is_some_and(|name| name.ends_with("ForCausalLM")) && self.is_causal != Some(false)
     }
 
     /// The first position number that a token may have: RoBERTa and its kin keep the numbers up to the padding

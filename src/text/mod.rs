@@ -209,8 +209,9 @@ mod tests {
             };
             let limit = expected["max_length"].as_u64().unwrap() as usize;
             let array = |key: &str| expected[key].as_array().cloned().unwrap_or_default();
-            for case in array("texts") {
-                let (tokens, _) = encoder(limit, Truncation::default()).single(case["text"].as_str().unwrap()).unwrap();
+            for case in ["texts", "queries", "documents"].into_iter().flat_map(array) {
+                let text = format!("{}{}", case["prompt"].as_str().unwrap_or(""), case["text"].as_str().unwrap());
+                let (tokens, _) = encoder(limit, Truncation::default()).single(&text).unwrap();
                 assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
                 compared += 1;
             }

@@ -2,7 +2,7 @@
 //!
 //! (That the token ids are equal is tested inside the library, in `src/text`.)
 
-use crossrank::{ComputeType, Embedder, ModelSource, Pooling, PoolingMode, Reranker};
+use crossrank::{ComputeType, Embedder, Embeddings, ModelSource, Pooling, PoolingMode, Reranker};
 
 use crate::fixtures::{self, expected, floats};
 
@@ -99,16 +99,66 @@ fn check_embedder(embedder: &Embedder, fixture: &str, variant: &str) {
     assert_eq!(embeddings.len(), texts.len());
     for (ours, case) in embeddings.iter().zip(texts) {
         let reference = floats(&case["embeddings"][variant]);
-        assert_eq!(ours.len(), reference.len());
-        for (a, b) in ours.iter().zip(&reference) {
-            // The sum of many token vectors is large: its last digits are relative to its size.
-            assert!(
-                (a - b).abs() <= EMBEDDING * b.abs().max(1.0),
-                "{fixture}, {variant}: {a} and {b}: {}",
-                case["text"]
-            );
-        }
+        // The sum of many token vectors is large: its last digits are relative to its size.
+        difference(ours, &reference, &format!("{fixture}, {variant}: {}", case["text"]));
     }
+}
+
+/// Embedding models of other families, and the ways in which they make vectors.
+const EMBEDDERS: [(&str, usize); 10] = [
+    ("mpnet-embedder", 32),
+    ("e5-embedder", 32),
+    ("bge-embedder", 32),
+    ("arctic-embedder", 20),
+    ("gte-embedder", 32),
+    ("modernbert-embedder", 32),
+    ("nomic-embedder", 32),
+    ("labse-embedder", 24),
+    ("qwen3-embedder", 32),
+    ("embeddinggemma", 32),
+];
+
+/// Texts, queries and documents, each with the prompt that the folder declares for them, against `SentenceTransformer`.
+fn check_embedders(compute: ComputeType) {
+    for (name, dimensions) in EMBEDDERS {
+        let source = ModelSource::dir(fixtures::path(name));
+        let embedder = Embedder::builder().model(source).compute_type(compute).build().unwrap();
+        assert_eq!(embedder.info().dimensions, Some(dimensions), "{name}");
+        let expected = expected(name);
+        let mut worst = 0f32;
+        for (kind, embed) in [
+            ("texts", (|e, t| e.embed(t)) as fn(&Embedder, &[&str]) -> crossrank::Result<Embeddings>),
+            ("queries", |e, t| e.embed_queries(t)),
+            ("documents", |e, t| e.embed_documents(t)),
+        ] {
+            let cases = expected[kind].as_array().unwrap();
+            assert!(cases.len() >= 12);
+            let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+            for (ours, case) in embed(&embedder, &texts).unwrap().iter().zip(cases) {
+                worst = worst.max(difference(ours, &floats(&case["embedding"]), &format!("{name}, {kind}: {case}")));
+            }
+        }
+        println!("{name}, {compute}: embeddings differ by {worst:.1e}");
+    }
+}
+
+/// By how much two vectors differ: of the larger of 1 and the value.
+fn difference(ours: &[f32], reference: &[f32], what: &str) -> f32 {
+    assert_eq!(ours.len(), reference.len(), "{what}");
+    let of = |(a, b): (&f32, &f32)| (a - b).abs() / b.abs().max(1.0);
+    let worst = ours.iter().zip(reference).map(of).fold(0.0, f32::max);
+    assert!(worst <= EMBEDDING, "{what}: {worst}");
+    worst
+}
+
+#[test]
+fn embedders_on_onnx_runtime() {
+    check_embedders(ComputeType::OnnxRuntime);
+}
+
+#[test]
+fn embedders_in_float32() {
+    check_embedders(ComputeType::Float32);
 }
 
 #[test]
