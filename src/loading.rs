@@ -52,6 +52,7 @@ impl Loaded {
                 Truncation::default().with_side(side)
             }),
             lower_case: declared.lower_case,
+            token_types: declared.token_types,
             pad_id: config.pad_id(),
         };
         let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;

@@ -47,8 +47,8 @@ fn cross_encoders() {
 }
 
 /// Layers, attentions and normalisations of other families that are recognised. Not recognised are attention with a bias by
-/// relative position (MPNet, DeBERTa) or rotated queries and keys (ModernBERT, Qwen3), normalisation without a bias as it is
-/// written in parts (ModernBERT) and by the root mean square (Qwen3).
+/// relative position (MPNet, DeBERTa) or rotated queries and keys (ModernBERT, Nomic, Qwen3, Gemma), normalisation without a
+/// bias as it is written in parts (ModernBERT) and by the root mean square (Qwen3, Gemma).
 #[test]
 fn families() {
     let counted = |name: &str| {
@@ -67,6 +67,16 @@ fn families() {
         ("modernbert-cross-encoder", (13, 0, 0)),
         ("modernbert-two-labels", (13, 0, 0)),
         ("qwen3-cross-encoder", (14, 0, 0)),
+        ("mpnet-embedder", (12, 0, 5)),
+        ("e5-embedder", (12, 2, 5)),
+        ("bge-embedder", (12, 2, 5)),
+        ("arctic-embedder", (12, 2, 5)),
+        ("gte-embedder", (12, 0, 0)),
+        ("modernbert-embedder", (12, 0, 0)),
+        ("nomic-embedder", (14, 0, 5)),
+        ("labse-embedder", (12, 2, 5)),
+        ("qwen3-embedder", (14, 0, 0)),
+        ("embeddinggemma", (10, 0, 0)),
     ] {
         assert_eq!(counted(name), expected, "{name}");
     }

@@ -46,6 +46,7 @@ struct SentenceTransformersSection {
 struct TokenizerConfig {
     model_max_length: Option<f64>,
     truncation_side: Option<String>,
+    model_input_names: Option<Vec<String>>,
 }
 
 /// `sentence_bert_config.json`.
@@ -72,6 +73,9 @@ pub(crate) struct Declared {
     pub(crate) lower_case: bool,
     /// The beginning of an over-long text is dropped (`truncation_side` of `tokenizer_config.json`).
     pub(crate) cuts_left: bool,
+    /// Whether the types of tokens are told to the model. Where `model_input_names` of `tokenizer_config.json` leaves
+    /// `token_type_ids` out, they are 0 for all.
+    pub(crate) token_types: bool,
 }
 
 /// The names that sentence-transformers has had for `sentence_bert_config.json`.
@@ -99,7 +103,9 @@ impl Declared {
         }
         let max_length = max_length(wanted, &config, tokenizer.model_max_length, sentence.max_seq_length)?;
         let cuts_left = tokenizer.truncation_side.as_deref() == Some("left");
-        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left })
+        let token_types =
+            tokenizer.model_input_names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids"));
+        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left, token_types })
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct TextOptions {
     pub(crate) truncation: Truncation,
     /// Texts are lower-cased before the tokenizer sees them.
     pub(crate) lower_case: bool,
+    /// Tokens have the types that the tokenizer's template gives them; otherwise all have the type 0.
+    pub(crate) token_types: bool,
     /// The id of the padding token: it stands for a text without any token.
     pub(crate) pad_id: u32,
 }
@@ -114,7 +116,7 @@ impl TextEncoder {
             document: document.dropped(keep_document),
             at_least: query.partial || document.partial,
         };
-        Ok((self.never_empty(tokens), cut))
+        Ok((self.finish(tokens), cut))
     }
 
     /// Encodes one text with its special tokens, cut to the limit.
@@ -123,7 +125,7 @@ impl TextEncoder {
         let keep = text.ids.len().min(self.options.max_length - self.single.specials());
         let tokens = self.single.frame(self.options.truncation.cut(&text.ids, keep), &[]);
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
-        Ok((self.never_empty(tokens), cut))
+        Ok((self.finish(tokens), cut))
     }
 
     /// Tokens without special tokens.
@@ -138,7 +140,10 @@ impl TextEncoder {
 
     /// An empty text whose tokenizer adds no special tokens has no token at all, and no graph takes that: it is run
     /// as one padding token.
-    fn never_empty(&self, tokens: Tokens) -> Tokens {
+    fn finish(&self, mut tokens: Tokens) -> Tokens {
+        if !self.options.token_types {
+            tokens.type_ids.fill(0);
+        }
         if tokens.ids.is_empty() {
             return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], of_query: 0 };
         }
@@ -161,7 +166,7 @@ mod tests {
     }
 
     fn options(max_length: usize, truncation: Truncation) -> TextOptions {
-        TextOptions { max_length, truncation, lower_case: false, pad_id: 0 }
+        TextOptions { max_length, truncation, lower_case: false, token_types: true, pad_id: 0 }
     }
 
     #[test]
@@ -232,7 +237,7 @@ mod tests {
                 compared += 1;
             }
         }
-        assert!(compared > 200, "only {compared} cases were found");
+        assert!(compared > 1000, "only {compared} cases were found");
     }
 
     #[test]
@@ -310,6 +315,18 @@ mod tests {
         assert_eq!(tokens.ids, [7]);
         let (tokens, _) = encoder.pair(&encoder.query("old").unwrap(), "library").unwrap();
         assert_eq!((tokens.ids.len(), tokens.type_ids), (2, vec![0, 1]));
+    }
+
+    #[test]
+    fn types_are_left_out_where_the_tokenizer_does_not_give_them() {
+        let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+        let json = std::fs::read(path).unwrap();
+        for (token_types, expected) in [(true, [0, 0, 0, 1, 1]), (false, [0; 5])] {
+            let options = TextOptions { token_types, ..options(64, Truncation::default()) };
+            let encoder = TextEncoder::new(&json, options).unwrap();
+            let (tokens, _) = encoder.pair(&encoder.query("old").unwrap(), "library").unwrap();
+            assert_eq!(tokens.type_ids, expected);
+        }
     }
 
     proptest! {
