@@ -9,7 +9,8 @@ use crate::embeddings::Embeddings;
 use crate::engine::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::{LoadOptions, Loaded};
-use crate::model::pooling::Prompts;
+use crate::model::dense::{self, Module};
+use crate::model::pooling::{EmbeddingSpec, Prompts};
 use crate::model::{ModelInfo, ModelSource, Pooling, Task};
 use crate::pipeline;
 use crate::ranking::TruncatedDocument;
@@ -34,8 +35,20 @@ use crate::text::{Truncation, TruncationSide};
 pub struct Embedder {
     loaded: Loaded,
     pooling: Option<Pooling>,
-    normalize: bool,
+    modules: Vec<Module>,
+    finish: Finish,
     prompts: Prompts,
+}
+
+/// What becomes of a vector after the modules.
+#[derive(Debug, Clone, Copy)]
+struct Finish {
+    /// It is scaled to length 1 while it has all its dimensions.
+    normalize_whole: bool,
+    /// The dimensions that are kept, the first ones.
+    dimensions: usize,
+    /// What is kept is scaled to length 1.
+    normalize: bool,
 }
 
 /// Collects how an [`Embedder`] is to be loaded.
@@ -45,6 +58,7 @@ pub struct EmbedderBuilder {
     load: LoadOptions,
     pooling: Option<Pooling>,
     normalize: Option<bool>,
+    dimensions: Option<usize>,
 }
 
 impl Embedder {
@@ -77,7 +91,7 @@ impl Embedder {
     /// [`ErrorKind::NonFinite`] if an embedding has a number that is not finite, and [`ErrorKind::Inference`] if the
     /// model fails on a text; [`Error::document`] is its index.
     pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Embeddings> {
-        self.embed_prompted(texts, self.prompts.choose(&[]))
+        self.embed_prompted(texts, self.prompts.of_texts())
     }
 
     /// The embedding of one query: with the model's prompt `query`, if it has one.
@@ -87,12 +101,15 @@ impl Embedder {
 
     /// The embeddings of queries: with the model's prompt `query`, if `config_sentence_transformers.json` has one.
     pub fn embed_queries<S: AsRef<str> + Sync>(&self, queries: &[S]) -> Result<Embeddings> {
-        self.embed_prompted(queries, self.prompts.choose(&["query"]))
+        self.embed_prompted(queries, self.prompts.of_queries())
     }
 
-    /// The embeddings of documents: with the model's prompt `document`, `passage` or `corpus`, if it has one.
+    /// The embeddings of documents: with the model's prompt `document`, `passage` or `corpus`, the first that it has.
+    ///
+    /// (`encode_document` of sentence-transformers 6 documents the same order, but gives every model an empty prompt
+    /// `document`, so that it never gets to the other two names.)
     pub fn embed_documents<S: AsRef<str> + Sync>(&self, documents: &[S]) -> Result<Embeddings> {
-        self.embed_prompted(documents, self.prompts.choose(&["document", "passage", "corpus"]))
+        self.embed_prompted(documents, self.prompts.of_documents())
     }
 
     fn embed_prompted<S: AsRef<str> + Sync>(&self, texts: &[S], prompt: &str) -> Result<Embeddings> {
@@ -127,10 +144,15 @@ impl Embedder {
             }
             _ => output.values.to_vec(),
         };
-        if self.normalize {
-            // As torch's `normalize` does: a vector of zeros stays one.
-            let length = embedding.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
-            embedding.iter_mut().for_each(|x| *x /= length);
+        for module in &self.modules {
+            embedding = module.apply(embedding);
+        }
+        if self.finish.normalize_whole {
+            dense::normalize(&mut embedding);
+        }
+        embedding.truncate(self.finish.dimensions);
+        if self.finish.normalize {
+            dense::normalize(&mut embedding);
         }
         Ok(embedding)
     }
@@ -208,6 +230,20 @@ impl EmbedderBuilder {
         self
     }
 
+    /// Keeps only the first `n` dimensions of each embedding, for models that were trained for it (Matryoshka): what
+    /// sentence-transformers calls `truncate_dim`. What is kept is scaled to length 1 again, if the model normalises or
+    /// [`normalize`](Self::normalize) says so (sentence-transformers leaves it shorter, unless it is asked for
+    /// `normalize_embeddings`). By default all dimensions are kept, or as many as the model's own `truncate_dim`, in which
+    /// case they are left as sentence-transformers leaves them.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) fails with [`ErrorKind::Options`] if `n` is 0 or more than the model has.
+    pub fn dimensions(mut self, n: usize) -> Self {
+        self.dimensions = Some(n);
+        self
+    }
+
     /// Loads the model and makes a trial run.
     ///
     /// # Errors
@@ -215,7 +251,7 @@ impl EmbedderBuilder {
     /// As for [`RerankerBuilder::build`](crate::RerankerBuilder::build).
     pub fn build(self) -> Result<Embedder> {
         let mut loaded = Loaded::new(&self.load, Task::BiEncoder)?;
-        let Some(spec) = loaded.embedding.take() else {
+        let Some(mut spec) = loaded.embedding.take() else {
             return Err(Error::model("the model has no description of its embeddings"));
         };
         if loaded.declared.config.architecture().is_some_and(|name| name.ends_with("ForSequenceClassification"))
@@ -236,19 +272,66 @@ impl EmbedderBuilder {
         let (pooling, words) = if per_token {
             let (pooling, origin) = match self.pooling {
                 Some(pooling) => (pooling, "set by the caller"),
-                None => (spec.pooling, spec.declared_in.as_deref().unwrap_or("assumed: no file says")),
+                None => (spec.pooling.clone(), spec.declared_in.as_deref().unwrap_or("assumed: no file says")),
             };
             let words = format!("{pooling} ({origin})");
             (Some(pooling), words)
         } else {
             (None, "inside the graph".to_owned())
         };
-        let normalize = self.normalize.unwrap_or(spec.normalize);
         let width = loaded.trial_shape.last().copied().unwrap_or(0);
-        loaded.info.dimensions = Some(width * pooling.as_ref().map_or(1, |pooling| pooling.modes().len()));
+        let (modules, width) = match &pooling {
+            Some(pooling) => modules_after_pooling(&mut spec, width * pooling.modes().len())?,
+            None => modules_in_the_graph(&spec, width, &loaded.info.name)?,
+        };
+        let finish = finish(self.dimensions, self.normalize, &spec, width)?;
+        loaded.info.dimensions = Some(finish.dimensions);
+        loaded.info.full_dimensions = Some(width);
         loaded.info.pooling = Some(words);
-        loaded.info.normalized = normalize;
-        Ok(Embedder { loaded, pooling, normalize, prompts: spec.prompts })
+        loaded.info.modules = modules.iter().map(Module::to_string).collect();
+        loaded.info.normalized = finish.normalize || (finish.normalize_whole && finish.dimensions == width);
+        Ok(Embedder { loaded, pooling, modules, finish, prompts: spec.prompts })
+    }
+}
+
+/// The modules that are to be run on pooled vectors of `width` dimensions, and how many come out.
+fn modules_after_pooling(spec: &mut EmbeddingSpec, width: usize) -> Result<(Vec<Module>, usize)> {
+    let modules = std::mem::take(&mut spec.modules);
+    let width = modules.iter().try_fold(width, |width, module| module.width_after(width))?;
+    Ok((modules, width))
+}
+
+/// A graph that pools by itself has the modules after the pooling inside it too, as `optimum` exports it: if its output
+/// is as wide as theirs, none is to be run.
+fn modules_in_the_graph(spec: &EmbeddingSpec, width: usize, model: &str) -> Result<(Vec<Module>, usize)> {
+    let last = spec.modules.iter().rev().find_map(|module| match module {
+        Module::Dense(dense) => Some(dense.outputs()),
+        _ => None,
+    });
+    match last {
+        Some(outputs) if outputs != width => Err(Error::model(format!(
+            "the graph of {model} pools by itself and gives {width} dimensions, but the last Dense module of modules.json \
+             gives {outputs}: it is not inside the graph; export the model without pooling, or with all its modules"
+        ))),
+        _ => Ok((Vec::new(), width)),
+    }
+}
+
+/// What becomes of vectors of `width` dimensions after the modules, by the caller's wishes and else by the model's.
+fn finish(wanted: Option<usize>, normalize: Option<bool>, spec: &EmbeddingSpec, width: usize) -> Result<Finish> {
+    match wanted {
+        Some(dimensions) if dimensions == 0 || dimensions > width => Err(Error::new(
+            ErrorKind::Options,
+            format!("{dimensions} dimensions are asked for, and the model has {width}; ask for 1 to {width}"),
+        )),
+        Some(dimensions) => {
+            Ok(Finish { normalize_whole: false, dimensions, normalize: normalize.unwrap_or(spec.normalize) })
+        }
+        None => Ok(Finish {
+            normalize_whole: spec.normalize && normalize.is_none(),
+            dimensions: spec.truncate_dim.unwrap_or(width).min(width),
+            normalize: normalize == Some(true),
+        }),
     }
 }
 

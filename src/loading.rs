@@ -49,7 +49,7 @@ impl Loaded {
         let declared = Declared::read(&mut files, options.max_length)?;
         let embedding = match task {
             Task::CrossEncoder => None,
-            Task::BiEncoder => Some(EmbeddingSpec::read(&mut files)?),
+            Task::BiEncoder => Some(EmbeddingSpec::read(&mut files, &declared.config)?),
         };
         let config = &declared.config;
         let reranker = match task {
@@ -76,6 +76,7 @@ impl Loaded {
                 Truncation::default().with_side(side)
             }),
             lower_case: declared.lower_case,
+            token_types: declared.token_types,
             pad_id: config.pad_id(),
         };
         let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;
@@ -118,8 +119,10 @@ impl Loaded {
             score_label: None,
             activation: None,
             pooling: None,
+            modules: Vec::new(),
             normalized: false,
             dimensions: None,
+            full_dimensions: None,
             compute: engine.runs_as(),
             kernels: engine.kernels(),
             device: "CPU",

@@ -18,13 +18,16 @@ pub(super) struct CascadeArguments {
     /// the model has one, modules.json
     #[arg(long, value_name = "MODEL", default_value = "bundled", requires = "cascade")]
     embedder: String,
+    /// Keep only the first N dimensions of each embedding of --cascade
+    #[arg(long, value_name = "N", requires = "cascade")]
+    dimensions: Option<usize>,
 }
 
 impl CascadeArguments {
     /// The bi-encoder and how many candidates it chooses, if a cascade is wanted.
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Option<(Timed<Embedder>, Candidates)>, Failure> {
         let Some(candidates) = self.cascade else { return Ok(None) };
-        let embedder = EmbedderOptions { embedder: self.embedder.clone() };
+        let embedder = EmbedderOptions { embedder: self.embedder.clone(), dimensions: self.dimensions };
         Ok(Some((embedder.load(engine)?, candidates)))
     }
 }

@@ -121,10 +121,17 @@ fn describe_model<T>(
     }
     if let Some(pooling) = &info.pooling {
         detail(report, "pooling", pooling);
+        for module in &info.modules {
+            detail(report, "then", module);
+        }
         detail(report, "normalized", if info.normalized { "yes" } else { "no" });
     }
     if let Some(dimensions) = info.dimensions {
-        detail(report, "dimensions", &dimensions.to_string());
+        let kept = match info.full_dimensions {
+            Some(full) if full != dimensions => format!("the first {dimensions} of {full}"),
+            _ => dimensions.to_string(),
+        };
+        detail(report, "dimensions", &kept);
     }
     detail(report, "inputs", &info.inputs.join(", "));
     detail(report, "output", &info.output);

@@ -28,6 +28,10 @@ pub(super) struct EmbedderOptions {
     /// has one, modules.json
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) embedder: String,
+    /// Keep only the first N dimensions of each embedding (for models that were trained for it) [default: what the model
+    /// says, else all]
+    #[arg(long, value_name = "N")]
+    pub(super) dimensions: Option<usize>,
 }
 
 /// How the engines run.
@@ -73,6 +77,9 @@ impl EmbedderOptions {
         }
         if let Some(compute) = engine.compute {
             builder = builder.compute_type(compute);
+        }
+        if let Some(dimensions) = self.dimensions {
+            builder = builder.dimensions(dimensions);
         }
         let engine = builder.build()?;
         Ok(Timed { engine, load_time: start.elapsed() })

@@ -46,6 +46,42 @@ fn cross_encoders() {
     }
 }
 
+/// Layers, attentions and normalisations of other families that are recognised. Not recognised are attention with a bias by
+/// relative position (MPNet, DeBERTa) or rotated queries and keys (ModernBERT, Nomic, Qwen3, Gemma), normalisation without a
+/// bias as it is written in parts (ModernBERT) and by the root mean square (Qwen3, Gemma).
+#[test]
+fn families() {
+    let counted = |name: &str| {
+        let counts = counts(&format!("tests/fixtures/{name}"), Numbers::Float32);
+        let of = |operator: &str| counts.get(operator).copied().unwrap_or(0);
+        (of(LINEAR) + of("Linear first"), of(ATTENTION), of(NORM))
+    };
+    for (name, expected) in [
+        ("distilbert-cross-encoder", (12, 2, 5)),
+        ("electra-cross-encoder", (12, 2, 5)),
+        ("albert-cross-encoder", (12, 2, 5)),
+        ("mpnet-cross-encoder", (12, 0, 5)),
+        ("camembert-cross-encoder", (12, 2, 5)),
+        ("deberta-v2-cross-encoder", (16, 0, 7)),
+        ("deberta-v3-cross-encoder", (16, 0, 6)),
+        ("modernbert-cross-encoder", (13, 0, 0)),
+        ("modernbert-two-labels", (13, 0, 0)),
+        ("qwen3-cross-encoder", (14, 0, 0)),
+        ("mpnet-embedder", (12, 0, 5)),
+        ("e5-embedder", (12, 2, 5)),
+        ("bge-embedder", (12, 2, 5)),
+        ("arctic-embedder", (12, 2, 5)),
+        ("gte-embedder", (12, 0, 0)),
+        ("modernbert-embedder", (12, 0, 0)),
+        ("nomic-embedder", (14, 0, 5)),
+        ("labse-embedder", (12, 2, 5)),
+        ("qwen3-embedder", (14, 0, 0)),
+        ("embeddinggemma", (10, 0, 0)),
+    ] {
+        assert_eq!(counted(name), expected, "{name}");
+    }
+}
+
 #[test]
 fn embedders() {
     for name in ["tests/fixtures/bert-embedder", "onnx/bi-encoder"] {

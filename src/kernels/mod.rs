@@ -35,3 +35,8 @@ pub(crate) use linear::{Arithmetic, Linear};
 pub(crate) use norm::LayerNorm;
 pub(crate) use table::{Table, TableNumbers};
 pub(crate) use team::Team;
+
+/// GELU for a few numbers, without asking for a fused multiply-add.
+pub(crate) fn gelu(x: f32) -> f32 {
+    activation::gelu::<false>(x)
+}

@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pad_token_id: Option<i64>,
     decoder_start_token_id: Option<i64>,
     id2label: Option<BTreeMap<String, String>>,
+    is_causal: Option<bool>,
     sentence_transformers: Option<SentenceTransformersSection>,
     /// The name of the activation before sentence-transformers 4.
     sbert_ce_default_activation_function: Option<String>,
@@ -46,6 +47,7 @@ struct SentenceTransformersSection {
 struct TokenizerConfig {
     model_max_length: Option<f64>,
     truncation_side: Option<String>,
+    model_input_names: Option<Vec<String>>,
 }
 
 /// `sentence_bert_config.json`.
@@ -74,6 +76,9 @@ pub(crate) struct Declared {
     pub(crate) cuts_left: bool,
     /// `activation_fn` of `config_sentence_transformers.json`.
     activation_fn: Option<String>,
+    /// Whether the types of tokens are told to the model. Where `model_input_names` of `tokenizer_config.json` leaves
+    /// `token_type_ids` out, they are 0 for all.
+    pub(crate) token_types: bool,
 }
 
 /// The names that sentence-transformers has had for `sentence_bert_config.json`.
@@ -101,10 +106,12 @@ impl Declared {
         }
         let max_length = max_length(wanted, &config, tokenizer.model_max_length, sentence.max_seq_length)?;
         let cuts_left = tokenizer.truncation_side.as_deref() == Some("left");
+        let token_types =
+            tokenizer.model_input_names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids"));
         let model: SentenceTransformersSection =
             files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
         let activation_fn = model.activation_fn;
-        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left, activation_fn })
+        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left, activation_fn, token_types })
     }
 
     /// The activation that sentence-transformers declared, in either of its places.
@@ -117,6 +124,11 @@ impl Config {
     /// The first architecture that is named.
     pub(crate) fn architecture(&self) -> Option<&str> {
         self.architectures.as_ref()?.first().map(String::as_str)
+    }
+
+    /// Whether it is a language model whose tokens see none of those after them (`is_causal` false: they see all).
+    pub(crate) fn is_causal_language_model(&self) -> bool {
+        self.architecture().is_some_and(|name| name.ends_with("ForCausalLM")) && self.is_causal != Some(false)
     }
 
     /// The first position number that a token may have: RoBERTa and its kin keep the numbers up to the padding

@@ -7,7 +7,7 @@ use super::config::Config;
 use super::files::Files;
 use super::format::{PairFormat, PairTemplate};
 use super::late::LateSpec;
-use super::modules::Module;
+use super::modules::ModuleEntry;
 use super::pooling::Prompts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::printable;
@@ -60,8 +60,8 @@ impl RerankerSpec {
             refuse_options(options, "late interaction has no template for pairs")?;
             return Ok(Self { head: Head::LateInteraction(late), format: PairFormat::Tokenizer, format_origin: None });
         }
-        let modules = Module::read_all(files)?;
-        let is = |module: &&Module| module.class() == "LogitScore";
+        let modules = ModuleEntry::read_all(files)?;
+        let is = |module: &&ModuleEntry| module.class() == "LogitScore";
         let declared = match modules.iter().find(is) {
             Some(module) => Some(files.required_json::<LogitScoreConfig>(&module.file("config.json")?)?),
             None => None,
@@ -101,7 +101,8 @@ fn format(files: &mut Files, architecture: &str, answers: bool, options: &Format
     if answers || ChatTemplate::is_declared(files)? {
         if let Some(chat) = ChatTemplate::read(files)? {
             let prompts = Prompts::read(files)?;
-            match chat.pair_format(instruction.or(prompts.default_prompt())) {
+            let declared = Some(prompts.of_texts()).filter(|prompt| !prompt.is_empty());
+            match chat.pair_format(instruction.or(declared)) {
                 Ok(format) => {
                     if instruction.is_some() && Ok(&format) == chat.pair_format(None).as_ref() {
                         refuse_options(options, "the model's chat template takes none")?;

@@ -88,10 +88,16 @@ pub struct ModelInfo {
     pub activation: Option<Activation>,
     /// Embedding models: the pooling, in words, such as `mean (1_Pooling/config.json)`.
     pub pooling: Option<String>,
+    /// Embedding models: what is done with the pooled vector, such as `Dense 768 to 3072, Identity (2_Dense)`, apart from
+    /// the final normalisation.
+    pub modules: Vec<String>,
     /// Embedding models: whether the embeddings are scaled to length 1.
     pub normalized: bool,
-    /// Embedding models: the number of dimensions.
+    /// Embedding models: the number of dimensions of an embedding.
     pub dimensions: Option<usize>,
+    /// Embedding models: the number of dimensions that the model gives, of which the first [`dimensions`](Self::dimensions)
+    /// are kept.
+    pub full_dimensions: Option<usize>,
     /// The device that really runs the model.
     pub device: &'static str,
     /// The most inputs that run at the same time.

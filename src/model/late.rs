@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::files::Files;
-use super::modules::Module;
+use super::modules::ModuleEntry;
 use crate::error::{Error, Result};
 
 /// The length of a query in ColBERT's own training, where no file says.
@@ -116,7 +116,7 @@ impl LateSpec {
             return Ok(Some(Self::stanford(metadata)));
         }
         let knobs = files.optional_json::<Knobs>("config_sentence_transformers.json")?.unwrap_or_default();
-        let modules = Module::read_all(files)?;
+        let modules = ModuleEntry::read_all(files)?;
         if let Some(mask) = modules.iter().find(|module| module.class() == "MultiVectorMask") {
             let mask: MaskConfig = files.optional_json(&mask.file("config.json")?)?.unwrap_or_default();
             return Self::native(files, knobs, mask, &modules).map(Some);
@@ -124,7 +124,7 @@ impl LateSpec {
         Ok((knobs.model_type.as_deref() == Some("ColBERT")).then(|| Self::pylate(knobs)))
     }
 
-    fn native(files: &mut Files, mut knobs: Knobs, mask: MaskConfig, modules: &[Module]) -> Result<Self> {
+    fn native(files: &mut Files, mut knobs: Knobs, mask: MaskConfig, modules: &[ModuleEntry]) -> Result<Self> {
         let transformer = files.optional_json::<TransformerKnobs>("sentence_bert_config.json")?.unwrap_or_default();
         let documents_only = mask.skiplist_tasks.as_deref().is_none_or(|tasks| *tasks == ["document"]);
         if mask.keep_only_token_ids.is_some() || !(documents_only || mask.skiplist_words.is_empty()) {

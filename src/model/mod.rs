@@ -2,13 +2,14 @@
 //!
 //! A [`ModelSource`] names a model: one that the crate carries, a folder in the layout of a Hub repository, or files
 //! in memory. Its files are read through [`files`], its JSON files become a specification in [`config`] (cross-encoders)
-//! and [`pooling`] (embedding models), and [`graph`] looks into the ONNX file itself for what the session does not
+//! and [`pooling`] (embedding models, with their modules in [`dense`]), and [`graph`] looks into the ONNX file itself for what the session does not
 //! tell, such as the precision of the weights.
 
 #[cfg(feature = "bundled-models")]
 mod bundled;
 mod chat;
 pub(crate) mod config;
+pub(crate) mod dense;
 mod external;
 mod files;
 pub(crate) mod format;

@@ -7,13 +7,13 @@ use crate::error::{Error, Result};
 
 /// An entry of `modules.json`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Module {
+pub(super) struct ModuleEntry {
     path: String,
     #[serde(rename = "type")]
     kind: String,
 }
 
-impl Module {
+impl ModuleEntry {
     /// The modules; none without the file.
     pub(super) fn read_all(files: &mut Files) -> Result<Vec<Self>> {
         Ok(files.optional_json("modules.json")?.unwrap_or_default())
@@ -24,13 +24,19 @@ impl Module {
         self.kind.rsplit('.').next().unwrap_or_default()
     }
 
-    /// The name of a file in its folder.
-    pub(super) fn file(&self, name: &str) -> Result<String> {
+    /// Its folder within the model's; empty for the model's own.
+    pub(super) fn folder(&self) -> Result<&str> {
         let folder = self.path.as_str();
         if folder.split(['/', '\\']).any(|part| part == "..") || folder.starts_with(['/', '\\']) || folder.contains(':')
         {
             return Err(Error::model(format!("modules.json points outside the model's folder: `{folder}`")));
         }
+        Ok(folder)
+    }
+
+    /// The name of a file in its folder.
+    pub(super) fn file(&self, name: &str) -> Result<String> {
+        let folder = self.folder()?;
         Ok(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") })
     }
 }
@@ -41,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_module_stays_in_the_models_folder() {
-        let file = |path: &str| Module { path: path.to_owned(), kind: "x.Pooling".to_owned() }.file("config.json");
+        let file = |path: &str| ModuleEntry { path: path.to_owned(), kind: "x.Pooling".to_owned() }.file("config.json");
         assert_eq!(file("1_Pooling").unwrap(), "1_Pooling/config.json");
         assert_eq!(file("").unwrap(), "config.json");
         for path in ["../x", "/etc", "a/../../b", "C:x", "\\\\server", "..\\x"] {

@@ -11,8 +11,10 @@ use std::fmt;
 use ndarray::{ArrayView2, Axis};
 use serde::Deserialize;
 
+use super::config::Config;
+use super::dense::{Dense, LayerNorm, Module};
 use super::files::Files;
-use super::modules::Module;
+use super::modules::ModuleEntry;
 use crate::error::{Error, Result};
 
 /// How token vectors become one vector, by sentence-transformers' names.
@@ -121,7 +123,12 @@ fn pool_one(mode: PoolingMode, tokens: ArrayView2<'_, f32>, pooled: &mut Vec<f32
 #[derive(Debug)]
 pub(crate) struct EmbeddingSpec {
     pub(crate) pooling: Pooling,
+    /// What is done with the pooled vector, in order, before it is normalised.
+    pub(crate) modules: Vec<Module>,
+    /// The last module is `Normalize`.
     pub(crate) normalize: bool,
+    /// Only the first dimensions are kept, after all modules (`truncate_dim`).
+    pub(crate) truncate_dim: Option<usize>,
     /// Where the pooling is declared; none when it is assumed.
     pub(crate) declared_in: Option<String>,
     /// Named texts that go before an input, such as `query` → `query: `.
@@ -131,33 +138,62 @@ pub(crate) struct EmbeddingSpec {
 /// `config_sentence_transformers.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+struct SentenceTransformersConfig {
+    #[serde(flatten)]
+    prompts: Prompts,
+    truncate_dim: Option<i64>,
+}
+
+/// The prompts of `config_sentence_transformers.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Prompts {
-    prompts: BTreeMap<String, String>,
+    prompts: BTreeMap<String, Option<String>>,
     default_prompt_name: Option<String>,
 }
 
 impl Prompts {
     pub(crate) fn read(files: &mut Files) -> Result<Self> {
-        Ok(files.optional_json("config_sentence_transformers.json")?.unwrap_or_default())
+        let settings: SentenceTransformersConfig =
+            files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+        Ok(settings.prompts)
     }
 
-    /// The prompt that goes before every input.
-    pub(crate) fn default_prompt(&self) -> Option<&str> {
-        self.prompts.get(self.default_prompt_name.as_deref()?).map(String::as_str)
+    /// What goes before a text that is neither query nor document: the prompt that `default_prompt_name` names.
+    pub(crate) fn of_texts(&self) -> &str {
+        self.first(self.default_prompt_name.as_slice())
     }
 
-    /// The first of these prompts that the model declares, else its default one, else nothing.
-    pub(crate) fn choose(&self, names: &[&str]) -> &str {
-        names
-            .iter()
-            .copied()
-            .chain(self.default_prompt_name.as_deref())
-            .find_map(|name| self.prompts.get(name))
-            .map_or("", String::as_str)
+    /// What goes before a query. As in sentence-transformers' `encode_query`, the default prompt does not stand in.
+    pub(crate) fn of_queries(&self) -> &str {
+        self.first(&["query"])
+    }
+
+    /// What goes before a document, by the names and in the order that `encode_document` documents.
+    pub(crate) fn of_documents(&self) -> &str {
+        self.first(&["document", "passage", "corpus"])
+    }
+
+    /// The first of these prompts that the model declares, else nothing.
+    fn first(&self, names: &[impl AsRef<str>]) -> &str {
+        names.iter().find_map(|name| self.prompts.get(name.as_ref())).and_then(Option::as_deref).unwrap_or("")
     }
 
     fn any(&self) -> bool {
-        self.prompts.values().any(|prompt| !prompt.is_empty())
+        self.prompts.values().flatten().any(|prompt| !prompt.is_empty())
+    }
+
+    fn check(&self, model: &str) -> Result<()> {
+        match &self.default_prompt_name {
+            Some(name) if !self.prompts.contains_key(name) && !["query", "document"].contains(&name.as_str()) => {
+                Err(Error::model(format!(
+                    "config_sentence_transformers.json of {model} names the default prompt `{name}`, and its prompts are \
+                     {:?}",
+                    self.prompts.keys().collect::<Vec<_>>()
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -214,29 +250,50 @@ impl PoolingConfig {
 }
 
 impl EmbeddingSpec {
-    /// Reads `modules.json`; without one the pooling is the mean, as sentence-transformers assumes.
-    pub(crate) fn read(files: &mut Files) -> Result<Self> {
-        let prompts = Prompts::read(files)?;
-        let mut spec = Self { pooling: Pooling::new(PoolingMode::Mean), normalize: false, declared_in: None, prompts };
-        for module in &Module::read_all(files)? {
-            match module.class() {
-                "Transformer" => {}
-                "Pooling" => spec.read_pooling(files, module)?,
-                "Normalize" => spec.normalize = true,
+    /// Reads `modules.json`; without one the pooling is what sentence-transformers assumes: the last token's vector for a
+    /// language model that only looks back, else the mean.
+    pub(crate) fn read(files: &mut Files, config: &Config) -> Result<Self> {
+        let settings: SentenceTransformersConfig =
+            files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+        settings.prompts.check(files.name())?;
+        let assumed = if config.is_causal_language_model() { PoolingMode::LastToken } else { PoolingMode::Mean };
+        let mut spec = Self {
+            pooling: Pooling::new(assumed),
+            modules: Vec::new(),
+            normalize: false,
+            truncate_dim: settings.truncate_dim.map(|n| dimensions(n, files.name())).transpose()?,
+            declared_in: None,
+            prompts: settings.prompts,
+        };
+        for entry in ModuleEntry::read_all(files)? {
+            match entry.class() {
+                // Dropout does nothing but in training.
+                "Transformer" | "Dropout" => {}
+                "Pooling" => spec.read_pooling(files, entry.folder()?)?,
+                "Dense" => spec.modules.push(Module::Dense(Dense::read(files, entry.folder()?)?)),
+                "LayerNorm" => spec.modules.push(Module::LayerNorm(LayerNorm::read(files, entry.folder()?)?)),
+                "Normalize" => spec.modules.push(Module::Normalize),
                 other => {
                     return Err(Error::model(format!(
-                        "modules.json of {} has a module `{other}`, and Transformer, Pooling and Normalize are the ones \
-                         that can be run; export the model with that module inside the graph",
+                        "modules.json of {} has a module `{other}`, and Transformer, Pooling, Dense, LayerNorm and \
+                         Normalize are the ones that can be run; export the model with that module inside the graph",
                         files.name()
                     )));
                 }
             }
         }
+        spec.normalize = spec.modules.pop_if(|module| matches!(module, Module::Normalize)).is_some();
         Ok(spec)
     }
 
-    fn read_pooling(&mut self, files: &mut Files, module: &Module) -> Result<()> {
-        let name = module.file("config.json")?;
+    fn read_pooling(&mut self, files: &mut Files, folder: &str) -> Result<()> {
+        if !self.modules.is_empty() {
+            return Err(Error::model(format!(
+                "modules.json of {} has `{folder}` after modules that work on pooled vectors",
+                files.name()
+            )));
+        }
+        let name = format!("{folder}/config.json");
         let config: PoolingConfig = files.required_json(&name)?;
         self.pooling = Pooling::joined(config.modes())
             .map_err(|_| Error::model(format!("{name} of {} turns on no pooling mode", files.name())))?;
@@ -249,4 +306,13 @@ impl EmbeddingSpec {
         self.declared_in = Some(name);
         Ok(())
     }
+}
+
+/// A module's folder, which must be inside the model's.
+fn dimensions(truncate_dim: i64, model: &str) -> Result<usize> {
+    usize::try_from(truncate_dim).ok().filter(|n| *n > 0).ok_or_else(|| {
+        Error::model(format!(
+            "truncate_dim in config_sentence_transformers.json of {model} is {truncate_dim}; it must be 1 or more"
+        ))
+    })
 }

@@ -116,7 +116,7 @@ impl Side {
         let kept = encoder.options.truncation.cut(&text.ids, keep);
         let ids: Vec<u32> = self.marker.iter().chain(kept).copied().collect();
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
-        Ok((encoder.never_empty(encoder.single.frame(&ids, &[])), cut))
+        Ok((encoder.finish(encoder.single.frame(&ids, &[])), cut))
     }
 }
 

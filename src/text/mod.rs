@@ -70,6 +70,8 @@ pub(crate) struct TextOptions {
     pub(crate) truncation: Truncation,
     /// Texts are lower-cased before the tokenizer sees them.
     pub(crate) lower_case: bool,
+    /// Tokens have the types that the tokenizer's template gives them; otherwise all have the type 0.
+    pub(crate) token_types: bool,
     /// The id of the padding token: it stands for a text without any token.
     pub(crate) pad_id: u32,
 }
@@ -186,7 +188,7 @@ impl TextEncoder {
             }
             _ => return Err(for_another_model()),
         };
-        Ok((self.never_empty(tokens), cut))
+        Ok((self.finish(tokens), cut))
     }
 
     fn framed(&self, frame: &Template, query: &Encoded, document: &Encoded) -> (Tokens, Cut) {
@@ -238,7 +240,7 @@ impl TextEncoder {
         let keep = text.ids.len().min(self.options.max_length - self.single.specials());
         let tokens = self.single.frame(self.options.truncation.cut(&text.ids, keep), &[]);
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
-        Ok((self.never_empty(tokens), cut))
+        Ok((self.finish(tokens), cut))
     }
 
     /// Tokens without special tokens, of a text with these words before it.
@@ -258,7 +260,10 @@ impl TextEncoder {
 
     /// An empty text whose tokenizer adds no special tokens has no token at all, and no graph takes that: it is run
     /// as one padding token.
-    fn never_empty(&self, tokens: Tokens) -> Tokens {
+    fn finish(&self, mut tokens: Tokens) -> Tokens {
+        if !self.options.token_types {
+            tokens.type_ids.fill(0);
+        }
         if tokens.ids.is_empty() {
             return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], ..Tokens::default() };
         }
@@ -290,7 +295,14 @@ mod tests {
     }
 
     fn options(max_length: usize, truncation: Truncation) -> TextOptions {
-        TextOptions { format: PairFormat::Tokenizer, max_length, truncation, lower_case: false, pad_id: 0 }
+        TextOptions {
+            format: PairFormat::Tokenizer,
+            max_length,
+            truncation,
+            lower_case: false,
+            token_types: true,
+            pad_id: 0,
+        }
     }
 
     #[test]
@@ -386,8 +398,9 @@ mod tests {
             let encoder = |limit: usize, truncation: Truncation| encoder_told(limit, truncation, None);
             let limit = expected["max_length"].as_u64().unwrap() as usize;
             let array = |key: &str| expected[key].as_array().cloned().unwrap_or_default();
-            for case in array("texts") {
-                let (tokens, _) = encoder(limit, Truncation::default()).single(case["text"].as_str().unwrap()).unwrap();
+            for case in ["texts", "queries", "documents"].into_iter().flat_map(array) {
+                let text = format!("{}{}", case["prompt"].as_str().unwrap_or(""), case["text"].as_str().unwrap());
+                let (tokens, _) = encoder(limit, Truncation::default()).single(&text).unwrap();
                 assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
                 compared += 1;
             }
@@ -415,7 +428,7 @@ mod tests {
                 compared += 1;
             }
         }
-        assert!(compared > 200, "only {compared} cases were found");
+        assert!(compared > 1000, "only {compared} cases were found");
     }
 
     #[test]
@@ -493,6 +506,18 @@ mod tests {
         assert_eq!(tokens.ids, [7]);
         let (tokens, _) = encoder.pair(&encoder.query("old").unwrap(), "library").unwrap();
         assert_eq!((tokens.ids.len(), tokens.type_ids), (2, vec![0, 1]));
+    }
+
+    #[test]
+    fn types_are_left_out_where_the_tokenizer_does_not_give_them() {
+        let path = format!("{}/tests/fixtures/bert-cross-encoder/tokenizer.json", env!("CARGO_MANIFEST_DIR"));
+        let json = std::fs::read(path).unwrap();
+        for (token_types, expected) in [(true, [0, 0, 0, 1, 1]), (false, [0; 5])] {
+            let options = TextOptions { token_types, ..options(64, Truncation::default()) };
+            let encoder = TextEncoder::new(&json, options).unwrap();
+            let (tokens, _) = encoder.pair(&encoder.query("old").unwrap(), "library").unwrap();
+            assert_eq!(tokens.type_ids, expected);
+        }
     }
 
     proptest! {

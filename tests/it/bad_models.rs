@@ -99,12 +99,69 @@ fn modules_that_cannot_be_run() {
         let fixture = Copy::of("bert-embedder").write("modules.json", modules.to_string());
         Embedder::from_dir(fixture.path()).unwrap_err().chain()
     };
+    let weights = embedder(module("sentence_transformers.models.WordWeights", "2_WordWeights"));
+    assert!(weights.contains("`WordWeights`"), "{weights}");
     let dense = embedder(module("sentence_transformers.models.Dense", "2_Dense"));
-    assert!(dense.contains("`Dense`"), "{dense}");
+    assert!(dense.contains("2_Dense/config.json"), "{dense}");
+    let escape = embedder(module("sentence_transformers.models.Dense", "/etc"));
+    assert!(escape.contains("outside the model's folder"), "{escape}");
     let escape = embedder(module("sentence_transformers.models.Pooling", "../1_Pooling"));
     assert!(escape.contains("outside the model's folder"), "{escape}");
     let missing = embedder(module("sentence_transformers.models.Pooling", "9_Pooling"));
     assert!(missing.contains("9_Pooling/config.json"), "{missing}");
+}
+
+/// The error of loading a changed model with Dense modules, which must hold all of these words.
+fn dense_refused(fixture: Copy, words: &[&str]) {
+    let error = Embedder::from_dir(fixture.path()).expect_err("the model must be refused");
+    assert_eq!(error.kind(), ErrorKind::Model, "{}", error.chain());
+    for word in words {
+        assert!(error.chain().contains(word), "`{word}` is not in: {}", error.chain());
+    }
+}
+
+#[test]
+fn dense_modules_that_cannot_be_run() {
+    let config = "3_Dense/config.json";
+    let weights = "2_Dense/model.safetensors";
+    let gemma = || Copy::of("embeddinggemma");
+    dense_refused(gemma().set(config, "in_features", json!(47)), &["linear.weight of 3_Dense", "[32, 48]", "[32, 47]"]);
+    dense_refused(gemma().set(config, "bias", json!(true)), &["linear.bias of 3_Dense"]);
+    dense_refused(gemma().set(config, "use_residual", json!(true)), &["use_residual"]);
+    dense_refused(gemma().set(config, "module_input_name", json!("token_embeddings")), &["module_input_name"]);
+    let activation = json!("torch.nn.modules.activation.PReLU");
+    dense_refused(gemma().set(config, "activation_function", activation), &["PReLU", "Tanh"]);
+    dense_refused(gemma().remove(weights), &[weights, "needed"]);
+    let pickled = gemma().remove(weights).write("2_Dense/pytorch_model.bin", b"PK");
+    dense_refused(pickled, &["pytorch_model.bin", "save it again", "model.safetensors"]);
+    let whole = std::fs::read(fixtures::path("embeddinggemma").join(weights)).unwrap();
+    for part in 0..8 {
+        dense_refused(gemma().write(weights, &whole[..whole.len() * part / 8]), &["cannot be read"]);
+    }
+    // The second module takes 48 dimensions, and without the first there are 32.
+    let modules = json!([
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"path": "3_Dense", "type": "sentence_transformers.models.Dense"},
+    ]);
+    dense_refused(gemma().write("modules.json", modules.to_string()), &["3_Dense takes 48", "gives 32"]);
+    let modules = json!([
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]);
+    dense_refused(gemma().write("modules.json", modules.to_string()), &["after modules that work on pooled vectors"]);
+}
+
+#[test]
+fn settings_of_embedding_models_that_cannot_be() {
+    let config = "config_sentence_transformers.json";
+    for bad in [0, -3] {
+        dense_refused(
+            Copy::of("arctic-embedder").set(config, "truncate_dim", json!(bad)),
+            &["truncate_dim", "1 or more"],
+        );
+    }
+    let default = Copy::of("e5-embedder").set(config, "default_prompt_name", json!("question"));
+    dense_refused(default, &["`question`", "passage"]);
 }
 
 #[test]

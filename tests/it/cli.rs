@@ -48,6 +48,28 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// `--dimensions` goes to the embedding model, and an impossible number is said.
+#[test]
+fn dimensions_of_embeddings() {
+    let texts = ["--query", "old library", "--document", "The library.", "A river."];
+    let compare = |n: &str| run(&[["compare", "--dimensions", n].as_slice(), &texts].concat());
+    let scores = |output: &Output| {
+        assert_code(output, 0);
+        stdout(output).lines().skip_while(|line| !line.contains("Embedding Similarity")).nth(1).unwrap().to_owned()
+    };
+    assert_ne!(scores(&compare("64")), scores(&compare("384")));
+    for n in ["0", "385"] {
+        let output = compare(n);
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains("the model has 384"), "{}", stderr(&output));
+    }
+    let output = run(&["doctor", "--dimensions", "64"]);
+    assert!(stdout(&output).contains("the first 64 of 384"), "{}", stdout(&output));
+    let output = run(&["doctor", "--embedder", fixtures::path("nomic-embedder").to_str().unwrap()]);
+    assert!(stdout(&output).contains("LayerNorm (2_LayerNorm)"), "{}", stdout(&output));
+    assert_code(&run(&["rerank", "-q", "x", "--dimensions", "64"]), 2);
+}
+
 /// The same ranking in every compute type; one that is not known is a wrong usage.
 #[test]
 fn compute_types() {

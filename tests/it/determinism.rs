@@ -64,6 +64,24 @@ fn small_model() {
     }
 }
 
+/// Other families have operators that BERT has not, and parts that only ONNX Runtime computes.
+#[test]
+fn other_families() {
+    for name in [
+        "distilbert-cross-encoder",
+        "albert-cross-encoder",
+        "mpnet-cross-encoder",
+        "deberta-v2-cross-encoder",
+        "deberta-v3-cross-encoder",
+        "modernbert-cross-encoder",
+        "qwen3-cross-encoder",
+    ] {
+        for compute in [ComputeType::Float32, ComputeType::Int8] {
+            check(&ModelSource::dir(fixtures::path(name)), compute);
+        }
+    }
+}
+
 /// A graph that scales by the whole batch, as dynamically quantised models do: its batches are found out and given up.
 #[test]
 fn a_model_whose_batches_change_its_scores() {
@@ -81,12 +99,16 @@ fn bundled_model() {
 #[test]
 fn embeddings() {
     let documents = documents();
-    let embedder = |threads| Embedder::builder().threads(threads).build().unwrap();
     let bits = |embedder: &Embedder, texts: &[String]| -> Vec<u32> {
         embedder.embed(texts).unwrap().as_slice().iter().map(|value| value.to_bits()).collect()
     };
-    let one = embedder(1);
-    let alone: Vec<u32> = documents.iter().flat_map(|text| bits(&one, std::slice::from_ref(text))).collect();
-    assert_eq!(bits(&embedder(1), &documents), alone);
-    assert_eq!(bits(&embedder(4), &documents), alone);
+    let folder = |name| ModelSource::dir(fixtures::path(name));
+    for model in [ModelSource::bundled(), folder("nomic-embedder"), folder("qwen3-embedder"), folder("embeddinggemma")]
+    {
+        let embedder = |threads| Embedder::builder().model(model.clone()).threads(threads).build().unwrap();
+        let one = embedder(1);
+        let alone: Vec<u32> = documents.iter().flat_map(|text| bits(&one, std::slice::from_ref(text))).collect();
+        assert_eq!(bits(&embedder(1), &documents), alone);
+        assert_eq!(bits(&embedder(4), &documents), alone);
+    }
 }

@@ -1,7 +1,8 @@
 //! What the engines do with texts, options and sources.
 
 use crossrank::{
-    Activation, Embedder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation, TruncationSide,
+    Activation, Embedder, EmbedderBuilder, ErrorKind, LimitSource, ModelSource, RankOptions, Reranker, Truncation,
+    TruncationSide,
 };
 
 use crate::fixtures::{self, Copy};
@@ -189,6 +190,16 @@ fn a_long_query_with_long_documents() {
     assert!(ranking.truncated().iter().all(|cut| cut.dropped_query_tokens > 10_000 && cut.dropped_tokens > 10_000));
 }
 
+/// `model_input_names` may leave the types of tokens out: the model then has 0 for all, as in transformers.
+#[test]
+fn token_types_that_are_not_declared_are_zero() {
+    let names = serde_json::json!(["input_ids", "attention_mask"]);
+    let fixture = Copy::of("bert-cross-encoder").set("tokenizer_config.json", "model_input_names", names);
+    let score = |reranker: Reranker| *reranker.score("old", &["library"]).unwrap().scores[0].as_ref().unwrap();
+    let without = score(Reranker::from_dir(fixture.path()).unwrap());
+    assert_ne!(without, score(Reranker::from_dir(fixtures::path("bert-cross-encoder")).unwrap()));
+}
+
 #[test]
 fn the_declared_side_is_cut() {
     let fixture = Copy::of("bert-cross-encoder").set("tokenizer_config.json", "truncation_side", "left".into());
@@ -254,6 +265,124 @@ fn documents_of_five_megabytes() {
     assert_eq!(ranking.len(), 4);
     let cut: Vec<usize> = ranking.truncated().iter().filter(|cut| cut.at_least).map(|cut| cut.index).collect();
     assert_eq!(cut, [0, 1, 2], "what was left out is never silent");
+}
+
+/// What sentence-transformers calls `truncate_dim`, with vectors of length 1 where the model makes them so.
+#[test]
+fn the_first_dimensions_are_kept() {
+    let source = ModelSource::dir(fixtures::path("bert-embedder"));
+    let builder = || Embedder::builder().model(source.clone());
+    let texts = ["the old library", "a bowl of soup"];
+    let unit = |row: &[f32]| {
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter().map(|x| x / length).collect::<Vec<_>>()
+    };
+    let whole = builder().build().unwrap();
+    let full = whole.embed(&texts).unwrap();
+    let raw = builder().normalize(false).build().unwrap().embed(&texts).unwrap();
+    for n in [1, 8, 32] {
+        let short = builder().dimensions(n).build().unwrap();
+        assert_eq!((short.info().dimensions, short.info().full_dimensions), (Some(n), Some(32)));
+        assert!(short.info().normalized);
+        let short = short.embed(&texts).unwrap();
+        let unscaled = builder().dimensions(n).normalize(false).build().unwrap().embed(&texts).unwrap();
+        for row in 0..texts.len() {
+            let expected = unit(&full.get(row).unwrap()[..n]);
+            assert!(short.get(row).unwrap().iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
+            assert_eq!(unscaled.get(row).unwrap(), &raw.get(row).unwrap()[..n]);
+        }
+    }
+    for n in [0, 33] {
+        let error = builder().dimensions(n).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Options);
+        assert!(error.to_string().contains(&format!("{n} dimensions are asked for, and the model has 32")), "{error}");
+    }
+}
+
+/// `truncate_dim` of the folder cuts after the normalisation, and a number of the caller's has precedence.
+#[test]
+fn the_declared_number_of_dimensions_is_kept() {
+    let source = ModelSource::dir(fixtures::path("arctic-embedder"));
+    let info = |builder: EmbedderBuilder| builder.build().unwrap().info().clone();
+    let declared = info(Embedder::builder().model(source.clone()));
+    assert_eq!((declared.dimensions, declared.full_dimensions, declared.normalized), (Some(20), Some(32), false));
+    let caller = info(Embedder::builder().model(source.clone()).dimensions(24));
+    assert_eq!((caller.dimensions, caller.normalized), (Some(24), true));
+    let scaled = Embedder::builder().model(source).normalize(true).build().unwrap();
+    assert!(scaled.info().normalized);
+    let length: f32 = scaled.embed_query("river").unwrap().iter().map(|x| x * x).sum();
+    assert!((length - 1.0).abs() < 1e-5, "{length}");
+}
+
+#[test]
+fn modules_after_the_pooling_are_reported() {
+    let embedder = Embedder::from_dir(fixtures::path("embeddinggemma")).unwrap();
+    let info = embedder.info();
+    assert_eq!(info.modules, ["Dense 32 to 48, Identity (2_Dense)", "Dense 48 to 32, Identity (3_Dense)"]);
+    assert!(info.files.iter().any(|file| file.name == "3_Dense/model.safetensors"));
+    let labse = Embedder::from_dir(fixtures::path("labse-embedder")).unwrap();
+    assert_eq!(labse.info().modules, ["Dense 32 to 20, Tanh (2_Dense)", "Dense 20 to 24, Gelu (3_Dense)"]);
+    let nomic = Embedder::from_dir(fixtures::path("nomic-embedder")).unwrap();
+    assert_eq!(nomic.info().modules, ["LayerNorm (2_LayerNorm)"]);
+}
+
+/// A graph that pools has the modules after it inside, if its output is as wide as theirs.
+#[test]
+fn a_graph_that_pools_has_its_modules_inside() {
+    let dense = |width: u64| {
+        let module = |n: usize, path: &str, class: &str| serde_json::json!({"idx": n, "path": path, "type": class});
+        let modules = serde_json::json!([
+            module(0, "", "sentence_transformers.models.Transformer"),
+            module(1, "1_Pooling", "sentence_transformers.models.Pooling"),
+            module(2, "2_Dense", "sentence_transformers.models.Dense"),
+        ]);
+        let fixture = Copy::of("bert-embedder-pooled").write("modules.json", modules.to_string());
+        let from = if width == 32 { "embeddinggemma/3_Dense" } else { "embeddinggemma/2_Dense" };
+        std::fs::create_dir(fixture.path().join("2_Dense")).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(fixtures::path(from).join(name), fixture.path().join("2_Dense").join(name)).unwrap();
+        }
+        Embedder::from_dir(fixture.path())
+    };
+    let inside = dense(32).unwrap();
+    assert!(inside.info().modules.is_empty());
+    let plain = Embedder::builder().model(ModelSource::dir(fixtures::path("bert-embedder-pooled"))).normalize(false);
+    assert_eq!(inside.embed(&["river"]).unwrap(), plain.build().unwrap().embed(&["river"]).unwrap());
+    let outside = dense(48).unwrap_err();
+    assert!(
+        outside.to_string().contains("gives 32 dimensions") && outside.to_string().contains("gives 48"),
+        "{outside}"
+    );
+}
+
+/// As in sentence-transformers, the default prompt is for texts that are neither queries nor documents.
+#[test]
+fn the_default_prompt_stands_in_for_no_other() {
+    let config = "config_sentence_transformers.json";
+    let prompts = serde_json::json!({"search": "search: ", "corpus": "corpus: ", "none": null});
+    let fixture =
+        Copy::of("bert-embedder").set(config, "prompts", prompts).set(config, "default_prompt_name", "search".into());
+    let embedder = Embedder::from_dir(fixture.path()).unwrap();
+    let plain = Embedder::from_dir(fixtures::path("bert-embedder")).unwrap();
+    let plain = plain.embed(&["search: river", "river", "corpus: river"]).unwrap();
+    assert_eq!(embedder.embed(&["river"]).unwrap().get(0), plain.get(0));
+    assert_eq!(embedder.embed_queries(&["river"]).unwrap().get(0), plain.get(1));
+    assert_eq!(embedder.embed_documents(&["river"]).unwrap().get(0), plain.get(2));
+}
+
+/// Without modules.json: the mean, and for a language model that only looks back the last token.
+#[test]
+fn the_pooling_that_is_assumed() {
+    let pooling = |architecture: &str, is_causal: bool| {
+        let fixture = Copy::of("bert-embedder")
+            .remove("modules.json")
+            .set("config.json", "architectures", serde_json::json!([architecture]))
+            .set("config.json", "is_causal", is_causal.into());
+        Embedder::from_dir(fixture.path()).unwrap().info().pooling.clone().unwrap()
+    };
+    assert!(pooling("Qwen3Model", true).starts_with("mean (assumed"));
+    assert!(pooling("Qwen3ForCausalLM", true).starts_with("lasttoken (assumed"));
+    assert!(pooling("Qwen3ForCausalLM", false).starts_with("mean (assumed"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! (That the token ids are equal is tested inside the library, in `src/text`.)
 
-use crossrank::{ComputeType, Embedder, ModelSource, Pooling, PoolingMode, Reranker};
+use crossrank::{ComputeType, Embedder, Embeddings, ModelSource, Pooling, PoolingMode, Reranker};
 
 use crate::fixtures::{self, expected, floats};
 
@@ -10,64 +10,85 @@ use crate::fixtures::{self, expected, floats};
 const LOGIT: f32 = 1e-4;
 const EMBEDDING: f32 = 1e-5;
 
-/// What the integers may be off by: these models have random weights and few dimensions.
-const LOGITS: [(ComputeType, f32); 4] = [
-    (ComputeType::OnnxRuntime, LOGIT),
-    (ComputeType::Float32, LOGIT),
-    (ComputeType::Int16, 5e-3),
-    (ComputeType::Int8, 1e-1),
+/// Every cross-encoder, and the label whose score is the relevance.
+const CROSS_ENCODERS: [(&str, usize); 17] = [
+    ("bert-cross-encoder", 0),
+    ("bert-cross-encoder-no-types", 0),
+    ("bert-two-labels", 1),
+    ("bert-nli", 1),
+    ("xlmr-cross-encoder", 0),
+    ("roberta-cross-encoder", 0),
+    ("distilbert-cross-encoder", 1),
+    ("electra-cross-encoder", 0),
+    ("albert-cross-encoder", 1),
+    ("mpnet-cross-encoder", 0),
+    ("camembert-cross-encoder", 0),
+    ("deberta-v2-cross-encoder", 0),
+    ("deberta-v3-cross-encoder", 0),
+    ("deberta-v3-nli", 1),
+    ("modernbert-cross-encoder", 0),
+    ("modernbert-two-labels", 1),
+    ("qwen3-cross-encoder", 0),
 ];
 
-fn check_cross_encoder(name: &str, label: usize) {
-    for (compute, tolerance) in LOGITS {
-        check_cross_encoder_in(name, label, compute, tolerance);
+fn check_cross_encoders(compute: ComputeType, tolerance: f32) {
+    for (name, label) in CROSS_ENCODERS {
+        let (logit, score) = check_cross_encoder(name, label, compute, tolerance);
+        println!("{name}, {compute}: logits differ by {logit:.1e}, scores by {score:.1e}");
     }
 }
 
-fn check_cross_encoder_in(name: &str, label: usize, compute: ComputeType, tolerance: f32) {
+/// Compares every pair of a fixture, and returns by how much logits and scores differ at most.
+fn check_cross_encoder(name: &str, label: usize, compute: ComputeType, tolerance: f32) -> (f32, f32) {
     let source = ModelSource::dir(fixtures::path(name));
     let reranker = Reranker::builder().model(source).compute_type(compute).build().unwrap();
+    // Without AVX2, fp32 is ONNX Runtime's.
+    let info = reranker.info();
+    assert!(info.compute == compute || (compute == ComputeType::Float32 && info.kernels == "ONNX Runtime"), "{name}");
     let expected = expected(name);
     let pairs = expected["pairs"].as_array().unwrap();
     assert!(pairs.len() >= 12);
+    let (mut worst_logit, mut worst_score) = (0f32, 0f32);
     for pair in pairs {
         let (query, document) = (pair["query"].as_str().unwrap(), pair["document"].as_str().unwrap());
         let scores = reranker.score(query, &[document]).unwrap();
         let ours = *scores.scores[0].as_ref().unwrap();
         let (logit, score) = (floats(&pair["logits"])[label], pair["score"].as_f64().unwrap() as f32);
-        assert!((ours.logit - logit).abs() <= tolerance, "{name}, {compute}: {} and {logit}: {pair}", ours.logit);
+        assert!(
+            (ours.logit - logit).abs() <= tolerance * scale(compute, logit),
+            "{name}, {compute}: {} and {logit}: {pair}",
+            ours.logit
+        );
         assert!((ours.score - score).abs() <= tolerance, "{name}, {compute}: {} and {score}: {pair}", ours.score);
+        worst_logit = worst_logit.max((ours.logit - logit).abs());
+        worst_score = worst_score.max((ours.score - score).abs());
+    }
+    (worst_logit, worst_score)
+}
+
+/// What integers are off by grows with the value.
+fn scale(compute: ComputeType, logit: f32) -> f32 {
+    match compute {
+        ComputeType::Int16 | ComputeType::Int8 => logit.abs().max(1.0),
+        _ => 1.0,
     }
 }
 
 #[test]
-fn bert() {
-    check_cross_encoder("bert-cross-encoder", 0);
+fn cross_encoders_on_onnx_runtime() {
+    check_cross_encoders(ComputeType::OnnxRuntime, LOGIT);
 }
 
 #[test]
-fn bert_without_token_types_and_with_padding_in_its_tokenizer() {
-    check_cross_encoder("bert-cross-encoder-no-types", 0);
+fn cross_encoders_in_float32() {
+    check_cross_encoders(ComputeType::Float32, LOGIT);
 }
 
+/// What integers may be off by: these models have random weights and few dimensions.
 #[test]
-fn xlm_roberta() {
-    check_cross_encoder("xlmr-cross-encoder", 0);
-}
-
-#[test]
-fn roberta_with_an_output_of_another_name() {
-    check_cross_encoder("roberta-cross-encoder", 0);
-}
-
-#[test]
-fn two_labels() {
-    check_cross_encoder("bert-two-labels", 1);
-}
-
-#[test]
-fn nli_labels() {
-    check_cross_encoder("bert-nli", 1);
+fn cross_encoders_in_integers() {
+    check_cross_encoders(ComputeType::Int16, 5e-3);
+    check_cross_encoders(ComputeType::Int8, 2e-1);
 }
 
 fn check_embedder(embedder: &Embedder, fixture: &str, variant: &str) {
@@ -78,16 +99,66 @@ fn check_embedder(embedder: &Embedder, fixture: &str, variant: &str) {
     assert_eq!(embeddings.len(), texts.len());
     for (ours, case) in embeddings.iter().zip(texts) {
         let reference = floats(&case["embeddings"][variant]);
-        assert_eq!(ours.len(), reference.len());
-        for (a, b) in ours.iter().zip(&reference) {
-            // The sum of many token vectors is large: its last digits are relative to its size.
-            assert!(
-                (a - b).abs() <= EMBEDDING * b.abs().max(1.0),
-                "{fixture}, {variant}: {a} and {b}: {}",
-                case["text"]
-            );
-        }
+        // The sum of many token vectors is large: its last digits are relative to its size.
+        difference(ours, &reference, &format!("{fixture}, {variant}: {}", case["text"]));
     }
+}
+
+/// Embedding models of other families, and the ways in which they make vectors.
+const EMBEDDERS: [(&str, usize); 10] = [
+    ("mpnet-embedder", 32),
+    ("e5-embedder", 32),
+    ("bge-embedder", 32),
+    ("arctic-embedder", 20),
+    ("gte-embedder", 32),
+    ("modernbert-embedder", 32),
+    ("nomic-embedder", 32),
+    ("labse-embedder", 24),
+    ("qwen3-embedder", 32),
+    ("embeddinggemma", 32),
+];
+
+/// Texts, queries and documents, each with the prompt that the folder declares for them, against `SentenceTransformer`.
+fn check_embedders(compute: ComputeType) {
+    for (name, dimensions) in EMBEDDERS {
+        let source = ModelSource::dir(fixtures::path(name));
+        let embedder = Embedder::builder().model(source).compute_type(compute).build().unwrap();
+        assert_eq!(embedder.info().dimensions, Some(dimensions), "{name}");
+        let expected = expected(name);
+        let mut worst = 0f32;
+        for (kind, embed) in [
+            ("texts", (|e, t| e.embed(t)) as fn(&Embedder, &[&str]) -> crossrank::Result<Embeddings>),
+            ("queries", |e, t| e.embed_queries(t)),
+            ("documents", |e, t| e.embed_documents(t)),
+        ] {
+            let cases = expected[kind].as_array().unwrap();
+            assert!(cases.len() >= 12);
+            let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+            for (ours, case) in embed(&embedder, &texts).unwrap().iter().zip(cases) {
+                worst = worst.max(difference(ours, &floats(&case["embedding"]), &format!("{name}, {kind}: {case}")));
+            }
+        }
+        println!("{name}, {compute}: embeddings differ by {worst:.1e}");
+    }
+}
+
+/// By how much two vectors differ: of the larger of 1 and the value.
+fn difference(ours: &[f32], reference: &[f32], what: &str) -> f32 {
+    assert_eq!(ours.len(), reference.len(), "{what}");
+    let of = |(a, b): (&f32, &f32)| (a - b).abs() / b.abs().max(1.0);
+    let worst = ours.iter().zip(reference).map(of).fold(0.0, f32::max);
+    assert!(worst <= EMBEDDING, "{what}: {worst}");
+    worst
+}
+
+#[test]
+fn embedders_on_onnx_runtime() {
+    check_embedders(ComputeType::OnnxRuntime);
+}
+
+#[test]
+fn embedders_in_float32() {
+    check_embedders(ComputeType::Float32);
 }
 
 #[test]
