@@ -1,24 +1,33 @@
 //! Where a model's files come from, and what they declare.
 //!
-//! A [`ModelSource`] names a model: one that the crate carries, a folder in the layout of a Hub repository, or files
-//! in memory. Its files are read through [`files`], its JSON files become a specification in [`config`] (cross-encoders)
+//! A [`ModelSource`] names a model: one that the crate carries, a folder in the layout of a Hub repository, files in
+//! memory, a repository of the Hub ([`hub`]) or an entry of the [`catalogue`], which is one. Which of a model's ONNX files is
+//! meant is said by its [`precision`]. Its files are read through [`files`], its JSON files become a specification in [`config`] (cross-encoders)
 //! and [`pooling`] (embedding models), and [`graph`] looks into the ONNX file itself for what the session does not
 //! tell, such as the precision of the weights.
 
 #[cfg(feature = "bundled-models")]
 mod bundled;
+mod catalogue;
 pub(crate) mod config;
 mod files;
 pub(crate) mod graph;
+#[cfg(feature = "hub")]
+mod hub;
 mod info;
 mod mapped;
 pub(crate) mod pooling;
+pub(crate) mod precision;
 mod source;
 
+pub use catalogue::{CatalogueEntry, CataloguePrompts, ModelKind, catalogue};
 pub(crate) use files::{Files, Weights};
+#[cfg(feature = "hub")]
+pub use hub::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};
 pub use info::{LimitSource, ModelFile, ModelInfo};
 pub(crate) use mapped::FileBytes;
 pub use pooling::{Pooling, PoolingMode};
+pub use precision::Precision;
 pub use source::{MemoryFiles, ModelSource};
 
 /// What a model is for: it decides which bundled model stands in when none is named.
