@@ -319,7 +319,8 @@ mod interruptions {
             .start();
         let mut child = home.command(&server.url, &["models", "pull", NAME]).spawn().unwrap();
         let start = Instant::now();
-        while home.leftovers().iter().all(|path| fs::metadata(path).map_or(0, |meta| meta.len()) == 0) {
+        let partial = home.blob(&format!("{}.incomplete", sha256(server.file("model.onnx"))));
+        while fs::metadata(&partial).map_or(0, |meta| meta.len()) == 0 {
             assert!(start.elapsed() < Duration::from_secs(30), "the fetch does not begin");
             thread::sleep(Duration::from_millis(10));
         }
@@ -673,6 +674,33 @@ mod offline {
             assert_eq!(server.asked().len(), 1, "it is asked what the branch is at");
             assert!(server.bodies().is_empty(), "nothing is fetched again");
         }
+    }
+
+    /// `huggingface_hub` keeps a listing of each commit: with it, the commit needs no network.
+    #[test]
+    fn the_listing_of_another_program_is_used() {
+        let (server, home) = (tiny().start(), Home::new());
+        made_by_another(&home, &server, true);
+        let files = NEEDED.map(|name| {
+            let bytes = server.file(name);
+            let mut file = json!({"size": bytes.len(), "blob_id": git_hash(bytes)});
+            if name == "model.onnx" {
+                file["lfs_sha256"] = json!(sha256(bytes));
+                file["lfs_size"] = json!(bytes.len());
+            }
+            (name.to_owned(), file)
+        });
+        let tree =
+            |version: u32| json!({"format_version": version, "files": serde_json::Map::from_iter(files.clone())});
+        let path = home.repository().join("trees").join(format!("{COMMIT}.json"));
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(&path, tree(1).to_string()).unwrap();
+        let model = home.model(&server).revision(COMMIT);
+        assert!(model.pull().unwrap().is_cached());
+        assert!(server.asked().is_empty());
+        fs::write(&path, tree(2).to_string()).unwrap();
+        assert!(model.pull().unwrap().is_cached());
+        assert_eq!(server.asked().len(), 1, "a format that is not known is not guessed");
     }
 
     #[test]

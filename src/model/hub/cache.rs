@@ -7,6 +7,7 @@
 //!   blobs/<hash>.incomplete           the beginning of one that is not whole yet
 //!   snapshots/<commit>/onnx/model.onnx -> ../../../blobs/<hash>
 //!   .crossrank/<commit>.json          which files the repository has at that commit (this crate's own addition)
+//!   trees/<commit>.json               the same by `huggingface_hub` (2.4 does): read, and left alone
 //! .locks/models--org--name/<hash>.lock
 //! ```
 //!
@@ -78,10 +79,11 @@ impl Cache {
         is_commit(&commit).then_some(commit)
     }
 
-    /// The listing that was recorded when the commit was fetched.
+    /// The listing that was recorded when the commit was fetched, by this crate or by `huggingface_hub`.
     pub(super) fn recorded(&self, commit: &str) -> Option<Listing> {
-        let bytes = read_record(&self.record(commit))?;
-        Listing::from_json(&bytes, commit, &self.repository)
+        let own = || Listing::from_json(&read_record(&self.record(commit))?, commit, &self.repository);
+        let tree = self.folder.join("trees").join(format!("{commit}.json"));
+        own().or_else(|| Listing::from_tree(&read_record(&tree)?, commit, &self.repository))
     }
 
     /// The files that the snapshot of a commit has, whoever put them there; none if there is no snapshot.

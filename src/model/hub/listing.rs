@@ -3,6 +3,8 @@
 //! The Hub's answer to `/api/models/{repository}/revision/{revision}?blobs=true` names every file with its size and
 //! hash, in one request. Where a server leaves size or hash out, they come from the headers of the file itself.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use ureq::http::Method;
 
@@ -13,6 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The longest answer that is read, in bytes: a repository of 100,000 files has one of about 20 MB.
 const LARGEST_ANSWER: u64 = 64 << 20;
+
+/// The version of `huggingface_hub`'s listings that is understood.
+const TREE_VERSION: u32 = 1;
 
 /// The files of a repository at a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,19 @@ impl Listing {
         });
         let listing = Self { commit: recorded.commit, files: files.collect() };
         (listing.commit == commit && listing.check(repository).is_ok()).then_some(listing)
+    }
+
+    /// Reads a listing that `huggingface_hub` (2.4 does) keeps beside a repository's files, in its `_tree_cache.py`'s
+    /// format; one that is damaged, or of another version of that format, is none.
+    pub(super) fn from_tree(bytes: &[u8], commit: &str, repository: &Repository) -> Option<Self> {
+        let tree: Tree = serde_json::from_slice(bytes).ok()?;
+        let files = tree.files.into_iter().map(|(name, file)| RepositoryFile {
+            name,
+            size: Some(file.lfs_size.unwrap_or(file.size)),
+            hash: FileHash::parse(file.lfs_sha256.as_deref().unwrap_or(&file.blob_id)),
+        });
+        let listing = Self { commit: commit.to_owned(), files: files.collect() };
+        (tree.format_version == TREE_VERSION && listing.check(repository).is_ok()).then_some(listing)
     }
 }
 
@@ -155,6 +173,20 @@ impl Answer {
         });
         Ok(Listing { commit, files: files.collect() })
     }
+}
+
+#[derive(Deserialize)]
+struct Tree {
+    format_version: u32,
+    files: BTreeMap<String, TreeFile>,
+}
+
+#[derive(Deserialize)]
+struct TreeFile {
+    size: u64,
+    blob_id: String,
+    lfs_sha256: Option<String>,
+    lfs_size: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
