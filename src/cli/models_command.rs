@@ -119,20 +119,22 @@ fn list(arguments: &List) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Fixed columns; the last one, which is free text, ends the line.
+/// One line a model.
 fn as_table<'a>(entries: impl Iterator<Item = &'a CatalogueEntry>) -> String {
-    let header = ["NAME", "KIND", "PARAMETERS", "TOKENS", "DIMENSIONS", "LICENCE", "RUN HERE", "GOOD AT"];
+    let header = ["NAME", "KIND", "PARAMETERS", "TOKENS", "DIMENSIONS", "LANGUAGES", "LICENCE", "FILES", "RUN HERE"];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(entries.map(|entry| {
+        let precisions: Vec<&str> = entry.files().map(|(precision, _)| precision).collect();
         [
             entry.name().to_owned(),
             entry.kind().to_string(),
             entry.parameters().map_or("-".to_owned(), short_number),
             or_dash(entry.max_tokens()),
             or_dash(entry.dimensions()),
+            or_dash(entry.languages()),
             or_dash(entry.licence()),
+            or_dash(Some(precisions.join(",")).filter(|text| !text.is_empty())),
             if entry.run_here() { "yes" } else { "no" }.to_owned(),
-            entry.good_at().to_owned(),
         ]
     }));
     let widths: Vec<usize> =
@@ -202,20 +204,17 @@ fn as_lines(entry: &CatalogueEntry, cached: &[String]) -> String {
     line("parameters", &entry.parameters().map_or("-".to_owned(), short_number));
     line("max tokens", &or_dash(entry.max_tokens()));
     line("dimensions", &or_dash(entry.dimensions()));
-    line("languages", &entry.languages().join(", "));
+    line("languages", &or_dash(entry.languages()));
     line("licence", &or_dash(entry.licence()));
     line("good at", entry.good_at());
     if let Some(prompts) = entry.prompts() {
-        for (name, prompt) in [("query", &prompts.query), ("document", &prompts.document)] {
-            if let Some(prompt) = prompt {
-                line("prompt", &format!("{name}: {prompt:?}"));
-            }
-        }
+        line("prompt", &format!("of a query: {:?}", prompts.query));
+        line("prompt", &format!("of a document: {:?}", prompts.document));
     }
     for source in entry.sources() {
         line("source", source);
     }
-    line("run here", if entry.run_here() { "yes" } else { "no: the facts are from its sources" });
+    line("run here", if entry.run_here() { "yes" } else { "no: these facts are from its sources" });
     line("in the cache", &if cached.is_empty() { "no".to_owned() } else { cached.join(", ") });
     text
 }
@@ -279,7 +278,7 @@ struct JsonEntry<'a> {
     parameters: Option<u64>,
     max_tokens: Option<usize>,
     dimensions: Option<usize>,
-    languages: &'a [String],
+    languages: Option<&'a str>,
     licence: Option<&'a str>,
     good_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,8 +292,8 @@ struct JsonEntry<'a> {
 
 #[derive(Serialize)]
 struct JsonPrompts<'a> {
-    query: Option<&'a str>,
-    document: Option<&'a str>,
+    query: &'a str,
+    document: &'a str,
 }
 
 impl<'a> From<&'a CatalogueEntry> for JsonEntry<'a> {
@@ -311,9 +310,7 @@ impl<'a> From<&'a CatalogueEntry> for JsonEntry<'a> {
             languages: entry.languages(),
             licence: entry.licence(),
             good_at: entry.good_at(),
-            prompts: entry
-                .prompts()
-                .map(|prompts| JsonPrompts { query: prompts.query.as_deref(), document: prompts.document.as_deref() }),
+            prompts: entry.prompts().map(|prompts| JsonPrompts { query: &prompts.query, document: &prompts.document }),
             sources: entry.sources(),
             run_here: entry.run_here(),
             cached: None,

@@ -45,7 +45,7 @@ pub struct CatalogueEntry {
     parameters: Option<u64>,
     max_tokens: Option<usize>,
     dimensions: Option<usize>,
-    languages: Vec<String>,
+    languages: Option<String>,
     licence: Option<String>,
     good_at: String,
     #[serde(default)]
@@ -55,15 +55,18 @@ pub struct CatalogueEntry {
     run_here: bool,
 }
 
-/// The texts that an embedding model wants before its inputs.
+/// The texts that an embedding model wants before its inputs, by its card.
+///
+/// An [`Embedder`](crate::Embedder) puts the prompts before texts that the model's own `config_sentence_transformers.json`
+/// declares. Where a repository has none, these are to be put there by the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct CataloguePrompts {
-    /// Before a query.
-    pub query: Option<String>,
-    /// Before a document.
-    pub document: Option<String>,
+    /// Before a query; may be empty.
+    pub query: String,
+    /// Before a document; may be empty.
+    pub document: String,
 }
 
 /// All known models, in the order of the table.
@@ -105,17 +108,18 @@ impl CatalogueEntry {
         self.files.get(precision.name()).map(String::as_str)
     }
 
-    /// The precisions that the catalogue knows, with their files.
+    /// The precisions that the catalogue knows, with their files; none where the repository is not known to have an ONNX
+    /// file.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().map(|(precision, file)| (precision.as_str(), file.as_str()))
     }
 
-    /// The family of architectures, such as `xlm-roberta`.
+    /// What kind of network it is, in words.
     pub fn family(&self) -> &str {
         &self.family
     }
 
-    /// The number of parameters.
+    /// The number of parameters, where it is known.
     pub fn parameters(&self) -> Option<u64> {
         self.parameters
     }
@@ -130,9 +134,9 @@ impl CatalogueEntry {
         self.dimensions
     }
 
-    /// The languages that its card names.
-    pub fn languages(&self) -> &[String] {
-        &self.languages
+    /// The languages that its card names, such as `en` or `multilingual (100+)`.
+    pub fn languages(&self) -> Option<&str> {
+        self.languages.as_deref()
     }
 
     /// The licence that its card names.
