@@ -243,12 +243,12 @@ fn verify(arguments: &Verify) -> Result<Outcome, Failure> {
     Output::open(None)?.write(&text)?;
     let wrong: Vec<&VerifiedFile> = files.iter().filter(|file| file.is_wrong()).collect();
     for file in &wrong {
-        message(&format!("error: {} is {}", file.name, state(file)));
+        message(&format!("error: {} is {}: {}", file.name, state(file), file.path.display()));
     }
     if wrong.is_empty() {
         return Ok(Outcome::Done);
     }
-    message(&format!("remove what is wrong and fetch it again: crossrank models pull {}", arguments.model));
+    message(&format!("remove these files, and fetch them again with `crossrank models pull {}`", arguments.model));
     Ok(Outcome::InputFailed)
 }
 

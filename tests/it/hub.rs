@@ -762,6 +762,13 @@ mod commands {
             assert!(stderr(&wrong).contains(line), "{}", stderr(&wrong));
         }
         assert_eq!(server.asked().len(), asked, "no network is used");
+        // What it says to do helps.
+        for line in stderr(&wrong).lines().filter(|line| line.starts_with("error: ")) {
+            let path = line.rsplit_once(": ").unwrap().1;
+            fs::remove_file(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        assert_code(&home.pull(&server), 0);
+        assert_code(&verify(), 0);
     }
 
     #[test]

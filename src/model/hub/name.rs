@@ -11,9 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The longest part of a repository's name, by the Hub's rules.
 const LONGEST_PART: usize = 96;
 
-/// The longest revision and the longest file name that are taken: what file systems can hold.
+/// The longest revision: what file systems can hold.
 const LONGEST_REVISION: usize = 200;
-const LONGEST_FILE: usize = 512;
 
 /// A checked `organisation/name`, or `name` of the Hub's first years.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,11 +110,7 @@ pub(super) fn is_commit(text: &str) -> bool {
 pub(super) fn check_file(name: &str, repository: &Repository) -> Result<()> {
     let drive = name.as_bytes().get(1) == Some(&b':');
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
-    if name.len() > LONGEST_FILE
-        || drive
-        || name.contains(|c: char| c == '\\' || c.is_control())
-        || name.split('/').any(bad_part)
-    {
+    if drive || name.contains(|c: char| c == '\\' || c.is_control()) || name.split('/').any(bad_part) {
         return Err(Error::new(
             ErrorKind::Hub,
             format!(

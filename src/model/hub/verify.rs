@@ -1,7 +1,7 @@
 //! Checking what the cache holds, without a network: each file's bytes against the hash that the Hub stated.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::cache::{Cache, walk};
 use super::hash::FileHash;
@@ -17,6 +17,8 @@ const DEPTH: usize = 8;
 pub struct VerifiedFile {
     /// Its name in the repository.
     pub name: String,
+    /// Where its bytes are, or should be: to fetch them again, remove this file first.
+    pub path: PathBuf,
     /// Its size in bytes; 0 if it is missing.
     pub size: u64,
     /// What was found.
@@ -57,12 +59,13 @@ pub(super) fn verify(cache: &Cache, commit: &str) -> Result<Vec<VerifiedFile>> {
 
 fn verify_file(name: String, path: &Path, recorded: Option<&Listing>) -> Result<VerifiedFile> {
     let stated = recorded.and_then(|listing| listing.files.iter().find(|file| file.name == name)?.hash.clone());
-    let linked = || FileHash::parse(fs::read_link(path).ok()?.file_name()?.to_str()?);
+    let target = fs::read_link(path).ok();
+    let linked = || FileHash::parse(target.as_ref()?.file_name()?.to_str()?);
     let expected = stated.or_else(linked);
     let size = match fs::metadata(path) {
         Ok(meta) => meta.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(VerifiedFile { name, size: 0, state: FileState::Missing });
+            return Ok(VerifiedFile { name, path: path.to_owned(), size: 0, state: FileState::Missing });
         }
         Err(error) => return Err(cannot_read(path, error)),
     };
@@ -74,7 +77,8 @@ fn verify_file(name: String, path: &Path, recorded: Option<&Listing>) -> Result<
             if found == hash { FileState::Good } else { FileState::Damaged }
         }
     };
-    Ok(VerifiedFile { name, size, state })
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Ok(VerifiedFile { name, path, size, state })
 }
 
 fn cannot_read(path: &Path, error: std::io::Error) -> Error {
