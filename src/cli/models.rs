@@ -65,43 +65,36 @@ pub(super) struct Timed<T> {
     pub(super) load_time: Duration,
 }
 
-impl RerankerOptions {
-    pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
+/// Loads a model into an engine. The two builders have these methods, and no trait, in common.
+macro_rules! load {
+    ($engine:ident, $name:expr, $options:expr) => {{
         let start = Instant::now();
-        let source = source(&self.reranker)?;
-        let precision = engine.precision.filter(|_| !source.is_bundled());
-        let mut builder = Reranker::builder().model(source);
+        let (source, options): (ModelSource, &EngineOptions) = (source($name)?, $options);
+        let precision = options.precision.filter(|_| !source.is_bundled());
+        let mut builder = $engine::builder().model(source);
         if let Some(precision) = precision {
             builder = builder.precision(precision);
         }
-        if let Some(threads) = engine.threads {
+        if let Some(threads) = options.threads {
             builder = builder.threads(threads);
         }
-        if let Some(compute) = engine.compute {
+        if let Some(compute) = options.compute {
             builder = builder.compute_type(compute);
         }
         let engine = builder.build()?;
         Ok(Timed { engine, load_time: start.elapsed() })
+    }};
+}
+
+impl RerankerOptions {
+    pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
+        load!(Reranker, &self.reranker, engine)
     }
 }
 
 impl EmbedderOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Embedder>, Failure> {
-        let start = Instant::now();
-        let source = source(&self.embedder)?;
-        let precision = engine.precision.filter(|_| !source.is_bundled());
-        let mut builder = Embedder::builder().model(source);
-        if let Some(precision) = precision {
-            builder = builder.precision(precision);
-        }
-        if let Some(threads) = engine.threads {
-            builder = builder.threads(threads);
-        }
-        if let Some(compute) = engine.compute {
-            builder = builder.compute_type(compute);
-        }
-        let engine = builder.build()?;
-        Ok(Timed { engine, load_time: start.elapsed() })
+        load!(Embedder, &self.embedder, engine)
     }
 }
 
