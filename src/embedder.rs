@@ -104,7 +104,7 @@ impl Embedder {
                 "" => encoder.single(text),
                 prompt => encoder.single(&format!("{prompt}{text}")),
             },
-            |output| self.embedding(output),
+            |_, output| self.embedding(output),
         );
         let mut embeddings = Embeddings::default();
         let mut truncated = Vec::new();

@@ -19,7 +19,7 @@ pub fn tokenise<S: AsRef<str> + Sync>(reranker: &Reranker, query: &str, document
 
 /// Pairs of these numbers of tokens.
 pub fn pairs_of(lengths: impl Iterator<Item = usize>) -> Pairs {
-    Pairs(lengths.map(|n| Tokens { ids: vec![0; n], type_ids: vec![0; n], of_query: 0 }).collect())
+    Pairs(lengths.map(|n| Tokens { ids: vec![0; n], type_ids: vec![0; n], ..Tokens::default() }).collect())
 }
 
 /// The number of different texts.

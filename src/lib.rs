@@ -76,11 +76,14 @@ mod loading;
 mod model;
 mod pipeline;
 mod ranking;
+mod reading;
 mod reranker;
 pub mod runtime;
+mod scores;
 mod scoring;
 mod similarity;
 mod text;
+mod windows;
 
 pub use cascade::{Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument};
 pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
@@ -89,8 +92,8 @@ pub use embedder::{Embedder, EmbedderBuilder};
 pub use embeddings::{Embeddings, cosine_similarity};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    CatalogueEntry, CataloguePrompts, LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelKind, ModelSource, Pooling,
-    PoolingMode, Precision, catalogue,
+    CatalogueEntry, CataloguePrompts, LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelKind, ModelSource,
+    PairTemplate, Pooling, PoolingMode, Precision, catalogue,
 };
 #[cfg(feature = "hub")]
 pub use model::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};
@@ -98,6 +101,7 @@ pub use ranking::{Activation, RankOptions, RankedDocument, Ranking, TruncatedDoc
 pub use reranker::{Reranker, RerankerBuilder};
 pub use scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
 pub use text::{Truncation, TruncationSide, TruncationStrategy};
+pub use windows::{Combine, LongDocuments, Window, WindowOptions};
 
 /// The README's program is compiled and run as a test.
 #[cfg(doctest)]

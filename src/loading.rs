@@ -7,11 +7,14 @@ use crate::compute::ComputeType;
 use crate::engine::{Engine, EngineOptions, OutputKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::config::Declared;
+use crate::model::format::PairFormat;
 use crate::model::graph::GraphFacts;
+use crate::model::head::{FormatOptions, Head, RerankerSpec};
 use crate::model::pooling::EmbeddingSpec;
 use crate::model::precision::FileChoice;
 use crate::model::{Files, ModelInfo, ModelSource, Task};
 use crate::text::{TextEncoder, TextOptions, Tokens, Truncation, TruncationSide};
+use crate::windows::LongDocuments;
 
 /// What a builder collected.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub(crate) struct LoadOptions {
     pub(crate) compute: Option<ComputeType>,
     pub(crate) max_length: Option<usize>,
     pub(crate) truncation: Option<Truncation>,
+    /// Rerankers only.
+    pub(crate) format: FormatOptions,
 }
 
 /// A model that is ready to run.
@@ -32,6 +37,8 @@ pub(crate) struct Loaded {
     pub(crate) declared: Declared,
     /// Embedding models only.
     pub(crate) embedding: Option<EmbeddingSpec>,
+    /// Rerankers only.
+    pub(crate) head: Option<Head>,
     pub(crate) info: ModelInfo,
     /// The shape of the trial run's output, without the batch's dimension.
     pub(crate) trial_shape: Vec<usize>,
@@ -46,7 +53,24 @@ impl Loaded {
             Task::BiEncoder => Some(EmbeddingSpec::read(&mut files)?),
         };
         let config = &declared.config;
+        let reranker = match task {
+            Task::CrossEncoder => Some(RerankerSpec::read(&mut files, config, &options.format)?),
+            Task::BiEncoder => None,
+        };
+        let (head, format, format_origin) = match reranker {
+            Some(spec) => (Some(spec.head), spec.format, spec.format_origin),
+            None => (None, PairFormat::Tokenizer, None),
+        };
+        if matches!(format, PairFormat::Text(_))
+            && options.truncation.is_some_and(|wanted| !wanted.cuts_documents_end())
+        {
+            return Err(Error::new(
+                ErrorKind::Options,
+                format!("{} is asked in one text, of which nothing but the document's end can be cut", files.name()),
+            ));
+        }
         let text_options = TextOptions {
+            format,
             max_length: declared.max_length.tokens,
             truncation: options.truncation.unwrap_or_else(|| {
                 let side = if declared.cuts_left { TruncationSide::Left } else { TruncationSide::Right };
@@ -71,9 +95,12 @@ impl Loaded {
                 compute,
                 batches: facts.inputs_are_independent(),
                 first_position: config.first_position()?,
-                output: match task {
-                    Task::CrossEncoder => OutputKind::Logits,
-                    Task::BiEncoder => OutputKind::Embedding,
+                decoder_start: config.decoder_start(),
+                output: match &head {
+                    Some(Head::Labels) => OutputKind::Logits,
+                    Some(Head::NextToken { .. }) => OutputKind::NextToken,
+                    Some(Head::LateInteraction(_)) => OutputKind::TokenVectors,
+                    None => OutputKind::Embedding,
                 },
             },
         )?;
@@ -86,6 +113,9 @@ impl Loaded {
             max_length_source: declared.max_length.source,
             inputs: engine.io().input_names(),
             output: engine.io().output_name().to_owned(),
+            head: None,
+            template: format_origin,
+            long_documents: LongDocuments::default(),
             labels: Vec::new(),
             score_label: None,
             activation: None,
@@ -103,7 +133,7 @@ impl Loaded {
             model = %info.name, precision = %info.precision, compute = %info.compute, kernels = info.kernels,
             "model loaded"
         );
-        Ok(Self { encoder, engine, declared, embedding, info, trial_shape })
+        Ok(Self { encoder, engine, declared, embedding, head, info, trial_shape })
     }
 }
 

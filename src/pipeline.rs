@@ -34,7 +34,7 @@ pub(crate) fn process<S: AsRef<str>, T: Send>(
     engine: &Engine,
     texts: &[S],
     encode: impl Fn(&str) -> Result<(Tokens, Cut)> + Sync + Send,
-    reduce: impl Fn(Output<'_>) -> Result<T> + Sync,
+    reduce: impl Fn(&Tokens, Output<'_>) -> Result<T> + Sync,
 ) -> Processed<T> {
     let (texts, outcome_of) = different(texts);
     let mut outcomes = Vec::with_capacity(texts.len());

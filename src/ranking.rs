@@ -6,6 +6,7 @@ use std::fmt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scoring::{PairScore, PairScores};
 use crate::text::Cut;
+use crate::windows::Window;
 
 /// What turns a model's logits into a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +109,9 @@ pub struct RankedDocument {
     pub score: f32,
     /// Its text, if [`RankOptions::return_documents`] asked for it.
     pub document: Option<String>,
+    /// The part of a long document that had the greatest score, where it was read in windows
+    /// ([`RerankerBuilder::long_documents`](crate::RerankerBuilder::long_documents)).
+    pub window: Option<Window>,
 }
 
 /// A document that was cut to fit the model's maximum length.
@@ -200,7 +204,12 @@ impl Ranking {
         let falling = |a: f32, b: f32| b.partial_cmp(&a).unwrap_or(Ordering::Equal);
         ranked.sort_by(|(_, a), (_, b)| falling(shown(a), shown(b)).then(falling(a.logit, b.logit)));
         ranked.truncate(options.top_n.unwrap_or(usize::MAX));
-        let result = |(index, pair): (usize, PairScore)| RankedDocument { index, score: shown(&pair), document: None };
+        let result = |(index, pair): (usize, PairScore)| RankedDocument {
+            index,
+            score: shown(&pair),
+            document: None,
+            window: pair.window,
+        };
         let mut results: Vec<RankedDocument> = ranked.into_iter().map(result).collect();
         if options.return_documents {
             for result in &mut results {

@@ -1,18 +1,22 @@
 //! The cross-encoder engine: a query and documents → a ranking.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::compute::ComputeType;
 use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
-use crate::model::{ModelInfo, ModelSource, Precision, Task};
+use crate::model::{ModelInfo, ModelSource, PairTemplate, Precision, Task};
 use crate::pipeline;
-use crate::ranking::{Activation, RankOptions, Ranking, TruncatedDocument, finite};
-use crate::scoring::{CrossEncoder, PairScore, PairScores};
+use crate::ranking::{Activation, RankOptions, Ranking};
+use crate::reading::{LateInteraction, Reading};
+use crate::scores::Scores;
+use crate::scoring::{CrossEncoder, PairScores};
 #[cfg(feature = "internals")]
 use crate::text::Tokens;
 use crate::text::Truncation;
+use crate::windows::{Combine, LongDocuments, Plan, WindowOptions};
 
 /// A cross-encoder: reads a query and a document together and scores the document's relevance.
 ///
@@ -33,8 +37,10 @@ use crate::text::Truncation;
 #[derive(Debug)]
 pub struct Reranker {
     loaded: Loaded,
+    reading: Reading,
     activation: Activation,
     label: usize,
+    long_documents: LongDocuments,
 }
 
 /// Collects how a [`Reranker`] is to be loaded.
@@ -44,6 +50,7 @@ pub struct RerankerBuilder {
     load: LoadOptions,
     activation: Option<Activation>,
     label: Option<String>,
+    long_documents: LongDocuments,
 }
 
 impl Reranker {
@@ -107,24 +114,65 @@ impl Reranker {
     /// A document that cannot be scored has an `Err` in its place. Equal documents are run once.
     pub fn score<S: AsRef<str> + Sync>(&self, query: &str, documents: &[S]) -> Result<PairScores> {
         let Loaded { encoder, engine, .. } = &self.loaded;
+        if let Reading::Late(late) = &self.reading {
+            return self.score_apart(late, query, documents);
+        }
         let query = encoder.query(query)?;
+        let plan = self.plan(documents, |document, options| encoder.windows(&query, document, options));
         let processed = pipeline::process(
             engine,
-            documents,
+            &plan.texts(documents),
             |document| encoder.pair(&query, document),
-            |output| Ok(output.values.to_vec()),
+            |_, output| Ok(self.reading.logits(output)),
         );
-        let mut scores = PairScores::new(Vec::with_capacity(documents.len()));
-        for (outcome, index) in processed.iter().zip(0..) {
-            scores.scores.push(match outcome {
-                Ok((logits, cut)) => {
-                    scores.truncated.extend(TruncatedDocument::of(*cut, index));
-                    self.pair_score(logits, index)
-                }
-                Err(error) => Err(name_document(error.clone(), index)),
-            });
+        Ok(self.scores().collect(&processed, &plan, documents, 0))
+    }
+
+    /// Late interaction: the query is run once, each document by itself, and their vectors are compared.
+    fn score_apart<S: AsRef<str> + Sync>(
+        &self,
+        late: &LateInteraction,
+        query: &str,
+        documents: &[S],
+    ) -> Result<PairScores> {
+        let Loaded { encoder, engine, .. } = &self.loaded;
+        let (tokens, cut) = late.texts.query(encoder, query)?;
+        let lost = || Error::new(crate::ErrorKind::Inference, "the query was not run");
+        let query = engine.run(&[tokens], |_, output| late.query(output)).pop().ok_or_else(lost)??;
+        let plan = self.plan(documents, |document, options| late.texts.windows(encoder, document, options));
+        let processed = pipeline::process(
+            engine,
+            &plan.texts(documents),
+            |document| late.texts.document(encoder, document),
+            |tokens, output| Ok(vec![late.similarity(&query, tokens, output)?]),
+        );
+        Ok(self.scores().collect(&processed, &plan, documents, cut.document))
+    }
+
+    fn scores(&self) -> Scores<'_> {
+        Scores {
+            encoder: &self.loaded.encoder,
+            activation: self.activation,
+            label: self.label,
+            long_documents: self.long_documents,
         }
-        Ok(scores)
+    }
+
+    /// In which parts the documents are read.
+    fn plan<S: AsRef<str> + Sync>(
+        &self,
+        documents: &[S],
+        windows: impl Fn(&str, &WindowOptions) -> Result<Vec<Range<usize>>> + Sync + Send,
+    ) -> Plan {
+        let LongDocuments::Windows(options) = self.long_documents else { return Plan::whole(documents.len()) };
+        Plan::new(self.loaded.engine.map(documents, |document| {
+            // A text that the tokenizer refuses is refused again when it is to be run, and reported then.
+            let mut windows = windows(document.as_ref(), &options).unwrap_or_default();
+            if options.combine == Combine::First {
+                windows.truncate(1);
+            }
+            windows
+        }))
     }
 
     /// The tokens of each pair.
@@ -134,13 +182,6 @@ impl Reranker {
         let query = encoder.query(query)?;
         let pair = |document: &S| encoder.pair(&query, document.as_ref()).map(|(tokens, _)| tokens);
         engine.map(documents, pair).into_iter().collect()
-    }
-
-    fn pair_score(&self, logits: &[f32], index: usize) -> Result<PairScore> {
-        for logit in logits {
-            finite(*logit, index)?;
-        }
-        Ok(PairScore::new(logits[self.label], self.activation.score(logits, self.label)))
     }
 }
 
@@ -206,8 +247,33 @@ impl RerankerBuilder {
         self
     }
 
-    /// What turns logits into scores; by default what `config.json` declares, else sigmoid for one label and softmax
-    /// for several.
+    /// The template in which a pair is put to the model, where its folder does not say which one it is for. By default
+    /// a language model is asked through its chat template, if that has the roles `query` and `document`, else in the
+    /// words that its architecture is known for (Qwen3: Qwen3-Reranker, Qwen2: mxbai-rerank-v2, Gemma:
+    /// bge-reranker-v2-gemma, T5: monoT5); every other model through its tokenizer's template.
+    pub fn template(mut self, template: PairTemplate) -> Self {
+        self.load.format.template = Some(template);
+        self
+    }
+
+    /// What the model is told to look for: the instruction in a language model's template. By default the model's own.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) fails if the model's template has no place for one.
+    pub fn instruction(mut self, text: impl Into<String>) -> Self {
+        self.load.format.instruction = Some(text.into());
+        self
+    }
+
+    /// What is done with a document that is too long to be read beside the query; by default it is cut.
+    pub fn long_documents(mut self, how: LongDocuments) -> Self {
+        self.long_documents = how;
+        self
+    }
+
+    /// What turns logits into scores; by default what the folder declares, else sigmoid for one logit (none for late
+    /// interaction, whose score is a sum of similarities) and softmax for several.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = Some(activation);
         self
@@ -229,17 +295,28 @@ impl RerankerBuilder {
     /// [`ErrorKind::Options`](crate::ErrorKind::Options) for an impossible option, [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read.
     pub fn build(self) -> Result<Reranker> {
         let mut loaded = Loaded::new(&self.load, Task::CrossEncoder)?;
-        let &[labels] = loaded.trial_shape.as_slice() else {
-            return Err(Error::model(format!(
-                "the output `{}` of {} has the shape {:?} for one pair; a cross-encoder gives [labels]",
-                loaded.info.output, loaded.info.name, loaded.trial_shape
-            )));
+        let Some(head) = loaded.head.take() else {
+            return Err(Error::model("the model has no description of its head"));
         };
+        let reading = Reading::new(&head, &loaded.encoder, &loaded.info.name)?;
+        let labels = reading.check(&loaded.trial_shape).map_err(|wanted| {
+            Error::model(format!(
+                "the output `{}` of {} has the shape {:?} for one pair; {wanted}",
+                loaded.info.output, loaded.info.name, loaded.trial_shape
+            ))
+        })?;
         let config = &loaded.declared.config;
-        let names = label_names(config, labels, &loaded.info.name)?;
+        let names = match &reading {
+            Reading::Labels => label_names(config, labels, &loaded.info.name)?,
+            Reading::NextToken { .. } | Reading::Late(_) => Vec::new(),
+        };
         let label = choose_label(&names, labels, self.label.as_deref(), &loaded.info.name)?;
-        let declared = if self.activation.is_none() { config.activation()? } else { None };
-        let usual = if labels == 1 { Activation::Sigmoid } else { Activation::Softmax };
+        let declared = if self.activation.is_none() { loaded.declared.activation()? } else { None };
+        let usual = match &reading {
+            Reading::Late(_) => Activation::Identity,
+            _ if labels == 1 => Activation::Sigmoid,
+            _ => Activation::Softmax,
+        };
         let activation = self.activation.or(declared).unwrap_or(usual);
         if labels == 1 && activation == Activation::Softmax {
             return Err(Error::model(format!(
@@ -250,7 +327,9 @@ impl RerankerBuilder {
         loaded.info.score_label = names.get(label).map(|name| printable(name));
         loaded.info.labels = names.iter().map(|name| printable(name)).collect();
         loaded.info.activation = Some(activation);
-        Ok(Reranker { loaded, activation, label })
+        loaded.info.long_documents = self.long_documents;
+        loaded.info.head = Some(reading.describe(&loaded.encoder));
+        Ok(Reranker { loaded, reading, activation, label, long_documents: self.long_documents })
     }
 }
 
@@ -290,10 +369,4 @@ fn choose_label(names: &[String], labels: usize, wanted: Option<&str>, model: &s
             printable(&names)
         ))
     })
-}
-
-fn name_document(error: Error, index: usize) -> Error {
-    Error::new(error.kind(), format!("document {index} (counted from 0) could not be scored"))
-        .with_document(index)
-        .with_source(error)
 }

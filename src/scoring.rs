@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ranking::TruncatedDocument;
+use crate::windows::Window;
 
 /// A model that reads a query and a document together and gives one relevance score.
 pub trait CrossEncoder: Send + Sync {
@@ -43,12 +44,14 @@ pub struct PairScore {
     pub logit: f32,
     /// The score after the activation.
     pub score: f32,
+    /// The part of a long document that had the greatest score, where it was read in windows.
+    pub window: Option<Window>,
 }
 
 impl PairScore {
     /// A score and the logit that it comes from.
     pub fn new(logit: f32, score: f32) -> Self {
-        Self { logit, score }
+        Self { logit, score, window: None }
     }
 }
 

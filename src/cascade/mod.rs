@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ranking::{RankOptions, Ranking, TruncatedDocument, finite};
 use crate::scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};
 use crate::similarity::{Similarities, embed_query};
+use crate::windows::Window;
 
 /// A cross-encoder behind a bi-encoder: all documents get a similarity, the most similar ones are read together with
 /// the query and ranked by that.
@@ -95,6 +96,8 @@ pub struct CascadedDocument {
     pub similarity: f32,
     /// Its text, if [`RankOptions::return_documents`] asked for it.
     pub document: Option<String>,
+    /// The part of a long document that had the greatest score, if the cross-encoder read it in windows.
+    pub window: Option<Window>,
 }
 
 /// The result of a cascade: first the documents that were cross-encoded, by falling score, as a
@@ -250,7 +253,7 @@ impl<B: BiEncoder, C: CrossEncoder> Cascade<B, C> {
         let read = ranking.iter().map(|result| {
             let (index, similarity) = candidates[result.index];
             let (score, logit) = (Some(result.score), logits[result.index]);
-            CascadedDocument { index, score, logit, similarity, document: text(index) }
+            CascadedDocument { index, score, logit, similarity, document: text(index), window: result.window }
         });
         let unread = others.into_iter().filter(|_| threshold.is_none()).map(|(index, similarity)| CascadedDocument {
             index,
@@ -258,6 +261,7 @@ impl<B: BiEncoder, C: CrossEncoder> Cascade<B, C> {
             logit: None,
             similarity,
             document: text(index),
+            window: None,
         });
         let results = read.chain(unread).take(top_n.unwrap_or(usize::MAX)).collect();
         let truncated = ranking.truncated().iter();
@@ -289,7 +293,9 @@ impl<B: BiEncoder, C: CrossEncoder> Cascade<B, C> {
         let score = |(candidate, pair): (usize, Result<PairScore>)| {
             let pair = pair.map_err(|error| rename(error, candidate))?;
             let index = candidates[candidate].0;
-            Ok(PairScore::new(finite(pair.logit, index)?, finite(pair.score, index)?))
+            finite(pair.logit, index)?;
+            finite(pair.score, index)?;
+            Ok(pair)
         };
         pairs.scores = pairs.scores.into_iter().enumerate().map(score).collect();
         Ok(pairs)

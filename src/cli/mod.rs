@@ -14,6 +14,7 @@ mod models;
 mod models_command;
 mod output;
 mod progress;
+mod reading;
 mod rerank;
 mod text;
 

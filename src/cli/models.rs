@@ -7,6 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::message;
 use super::progress;
+use super::reading::ReadingOptions;
 use super::text::count;
 use crossrank::{ComputeType, Embedder, ModelSource, Precision, Reranker, TruncatedDocument, runtime};
 
@@ -17,6 +18,8 @@ pub(super) struct RerankerOptions {
     /// Face Hub repository), a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) reranker: String,
+    #[command(flatten)]
+    reading: ReadingOptions,
 }
 
 /// The bi-encoder of a command.
@@ -67,11 +70,11 @@ pub(super) struct Timed<T> {
 
 /// Loads a model into an engine. The two builders have these methods, and no trait, in common.
 macro_rules! load {
-    ($engine:ident, $name:expr, $options:expr) => {{
+    ($engine:ident, $name:expr, $options:expr, $reading:expr) => {{
         let start = Instant::now();
         let (source, options): (ModelSource, &EngineOptions) = (source($name)?, $options);
         let precision = options.precision.filter(|_| !source.is_bundled());
-        let mut builder = $engine::builder().model(source);
+        let mut builder = $reading($engine::builder().model(source));
         if let Some(precision) = precision {
             builder = builder.precision(precision);
         }
@@ -88,13 +91,13 @@ macro_rules! load {
 
 impl RerankerOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
-        load!(Reranker, &self.reranker, engine)
+        load!(Reranker, &self.reranker, engine, |builder| self.reading.apply(builder))
     }
 }
 
 impl EmbedderOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Embedder>, Failure> {
-        load!(Embedder, &self.embedder, engine)
+        load!(Embedder, &self.embedder, engine, |builder| builder)
     }
 }
 

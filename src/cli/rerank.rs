@@ -14,7 +14,7 @@ use super::output::{Output, message};
 use super::text::one_line;
 use crossrank::{
     Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Error, RankOptions, RankedDocument, Ranking,
-    TruncatedDocument,
+    TruncatedDocument, Window,
 };
 
 /// Rank the documents of a file by their relevance to a query.
@@ -141,12 +141,18 @@ struct RankedLine {
     score: Option<f32>,
     /// None without a cascade.
     similarity: Option<f32>,
+    /// None, if the document was not read in windows.
+    window: Option<Window>,
 }
 
 impl From<Ranking> for Ranked {
     fn from(ranking: Ranking) -> Self {
-        let line =
-            |result: &RankedDocument| RankedLine { index: result.index, score: Some(result.score), similarity: None };
+        let line = |result: &RankedDocument| RankedLine {
+            index: result.index,
+            score: Some(result.score),
+            similarity: None,
+            window: result.window,
+        };
         Self {
             results: ranking.iter().map(line).collect(),
             truncated: ranking.truncated().to_vec(),
@@ -162,6 +168,7 @@ impl Ranked {
             index: result.index,
             score: result.score,
             similarity: Some(result.similarity),
+            window: result.window,
         };
         let truncated = ranking.truncated_embeddings().to_vec();
         Self {
@@ -178,9 +185,16 @@ fn as_text(ranked: &Ranked, documents: &[Document]) -> String {
     for (result, rank) in ranked.results.iter().zip(1..) {
         let score = result.score.map_or("none".to_owned(), |score| format!("{score:.7}"));
         let similarity = result.similarity.map_or(String::new(), |cosine| format!(" [Similarity: {cosine:.7}]"));
-        let document = one_line(&documents[result.index].text);
+        let text_of = &documents[result.index].text;
+        let (window, shown) = match result.window {
+            None => (String::new(), text_of.as_str()),
+            Some(window) => {
+                let part = text_of.get(window.start..window.end).unwrap_or(text_of);
+                (format!(" [Window: {} of {}]", window.number, window.of), part.trim())
+            }
+        };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{rank}. [Score: {score}]{similarity} {document}");
+        let _ = writeln!(text, "{rank}. [Score: {score}]{similarity}{window} {}", one_line(shown));
     }
     text
 }
@@ -213,7 +227,25 @@ struct JsonResult<'a> {
     relevance_score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     similarity: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<JsonWindow>,
     document: &'a str,
+}
+
+/// The part of a long document that had the greatest score.
+#[derive(Serialize)]
+struct JsonWindow {
+    number: usize,
+    of: usize,
+    /// Bytes of the document.
+    start: usize,
+    end: usize,
+}
+
+impl From<Window> for JsonWindow {
+    fn from(window: Window) -> Self {
+        Self { number: window.number, of: window.of, start: window.start, end: window.end }
+    }
 }
 
 #[derive(Serialize)]
@@ -235,7 +267,7 @@ impl JsonTruncated {
 }
 
 fn as_json(arguments: &Arguments, model: &str, ranked: &Ranked, documents: &[Document]) -> String {
-    let result = |RankedLine { index, score, similarity }: &RankedLine| {
+    let result = |RankedLine { index, score, similarity, window }: &RankedLine| {
         let Document { line, id, text } = &documents[*index];
         JsonResult {
             index: *index,
@@ -243,6 +275,7 @@ fn as_json(arguments: &Arguments, model: &str, ranked: &Ranked, documents: &[Doc
             id: id.as_ref(),
             relevance_score: *score,
             similarity: *similarity,
+            window: window.map(JsonWindow::from),
             document: text,
         }
     };

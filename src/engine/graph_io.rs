@@ -15,12 +15,16 @@ pub(crate) enum OutputKind {
     Logits,
     /// `[batch, tokens, dimensions]`, or `[batch, dimensions]` where the graph pools by itself.
     Embedding,
+    /// `[batch, tokens, dimensions]`.
+    TokenVectors,
+    /// `[batch, tokens, words]`, or with the last token alone: `[batch, 1, words]` or `[batch, words]`.
+    NextToken,
 }
 
 /// The output for one input, without the batch's dimension.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output<'a> {
-    /// `[labels]`, `[dimensions]` or `[tokens, dimensions]`.
+    /// `[labels]`, `[dimensions]`, `[words]`, `[tokens, dimensions]` or `[tokens, words]`.
     pub(crate) shape: &'a [usize],
     pub(crate) values: &'a [f32],
 }
@@ -34,14 +38,24 @@ enum Feed {
     Positions,
     /// How many tokens of each text come before the document: an input of rewritten graphs.
     QueryTokens,
+    /// The one token with which the decoder of an encoder-decoder model starts.
+    DecoderIds,
+    /// Keys or values of earlier tokens, of which there are none: `[batch, heads, 0, size]`.
+    Past {
+        heads: usize,
+        size: usize,
+    },
+    /// How many tokens' logits are wanted: the last one's.
+    LogitsToKeep,
+    /// Whether there are earlier tokens: no.
+    UseCache,
 }
 
 #[derive(Debug)]
 struct Input {
     name: String,
     feed: Feed,
-    /// 32-bit integers instead of 64-bit ones.
-    narrow: bool,
+    element: TensorElementType,
 }
 
 #[derive(Debug)]
@@ -53,7 +67,10 @@ pub(crate) struct GraphIo {
     rank: usize,
     /// The size of the output's last dimension, once it is known.
     width: Option<usize>,
+    /// The output may have one token's vector for all of them.
+    last_alone: bool,
     first_position: usize,
+    decoder_start: i64,
 }
 
 impl GraphIo {
@@ -65,12 +82,22 @@ impl GraphIo {
         }
         let (output, rank) = output(session.outputs(), model, options.output)?;
         let names = Names::new(inputs.iter().map(|input| input.name.as_str()), &output)?;
-        Ok(Self { inputs, output, names, rank, width: None, first_position: options.first_position })
+        Ok(Self {
+            inputs,
+            output,
+            names,
+            rank,
+            width: None,
+            last_alone: options.output == OutputKind::NextToken,
+            first_position: options.first_position,
+            decoder_start: options.decoder_start.into(),
+        })
     }
 
     /// The names of the inputs, without those that rewriting added.
     pub(crate) fn input_names(&self) -> Vec<String> {
-        self.inputs.iter().filter(|input| input.feed != Feed::QueryTokens).map(|input| input.name.clone()).collect()
+        let shown = |input: &&Input| !matches!(input.feed, Feed::QueryTokens | Feed::Past { .. });
+        self.inputs.iter().filter(shown).map(|input| input.name.clone()).collect()
     }
 
     /// The name of the output.
@@ -108,7 +135,7 @@ impl GraphIo {
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
         let fits = shape.len() == self.rank
             && shape[0] == batch.len()
-            && (shape.len() == 2 || shape[1] == length)
+            && (shape.len() == 2 || shape[1] == length || (self.last_alone && shape[1] == 1))
             && self.width.is_none_or(|width| shape.last() == Some(&width))
             && !values.is_empty();
         if !fits {
@@ -133,51 +160,89 @@ impl GraphIo {
             match input.feed {
                 Feed::Ids => values.extend(tokens.ids.iter().map(|id| i64::from(*id))),
                 Feed::TypeIds => values.extend(tokens.type_ids.iter().map(|id| i64::from(*id))),
-                Feed::Mask => values.extend(tokens.ids.iter().map(|_| 1)),
+                Feed::Mask => {
+                    let attended = tokens.ids.len() - tokens.unattended.min(tokens.ids.len());
+                    values.extend((0..tokens.ids.len()).map(|token| i64::from(token < attended)));
+                }
                 Feed::Positions => values.extend(first..first + length as i64),
                 Feed::QueryTokens => values.push(tokens.of_query as i64),
+                Feed::DecoderIds => values.push(self.decoder_start),
+                Feed::Past { .. } | Feed::LogitsToKeep | Feed::UseCache => {}
             }
         }
-        if input.feed == Feed::QueryTokens {
-            return Ok(Tensor::from_array(([batch.len()], values))?.into_dyn());
-        }
-        let shape = [batch.len(), length];
-        if input.narrow {
-            // Token ids are far below 2³¹: no vocabulary comes near.
-            let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
-            Ok(Tensor::from_array((shape, values))?.into_dyn())
-        } else {
-            Ok(Tensor::from_array((shape, values))?.into_dyn())
+        match input.feed {
+            Feed::QueryTokens => Ok(Tensor::from_array(([batch.len()], values))?.into_dyn()),
+            Feed::DecoderIds => integers([batch.len(), 1], values, input.element),
+            Feed::Past { heads, size } => nothing([batch.len(), heads, 0, size], input.element),
+            Feed::LogitsToKeep => integers([], vec![1], input.element),
+            Feed::UseCache => Ok(Tensor::from_array(([1], vec![false]))?.into_dyn()),
+            Feed::Ids | Feed::TypeIds | Feed::Mask | Feed::Positions => {
+                integers([batch.len(), length], values, input.element)
+            }
         }
     }
 }
 
-fn input(outlet: &Outlet, model: &str) -> Result<Input> {
-    let name = outlet.name();
-    let feed = match name {
+/// A tensor of 64-bit or 32-bit integers.
+fn integers<const N: usize>(shape: [usize; N], values: Vec<i64>, element: TensorElementType) -> ort::Result<DynValue> {
+    if element == TensorElementType::Int32 {
+        // Token ids and lengths are far below 2³¹: no vocabulary comes near.
+        let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+        return Ok(Tensor::from_array((shape, values))?.into_dyn());
+    }
+    Ok(Tensor::from_array((shape, values))?.into_dyn())
+}
+
+/// A tensor without elements.
+fn nothing(shape: [usize; 4], element: TensorElementType) -> ort::Result<DynValue> {
+    Ok(match element {
+        TensorElementType::Float16 => Tensor::from_array((shape, Vec::<half::f16>::new()))?.into_dyn(),
+        TensorElementType::Bfloat16 => Tensor::from_array((shape, Vec::<half::bf16>::new()))?.into_dyn(),
+        _ => Tensor::from_array((shape, Vec::<f32>::new()))?.into_dyn(),
+    })
+}
+
+/// What an input of this name is fed; `shape` is its declared shape, with -1 for sizes that are free.
+fn feed(name: &str, shape: &[i64]) -> Option<Feed> {
+    Some(match name {
         "input_ids" => Feed::Ids,
-        "attention_mask" => Feed::Mask,
+        "attention_mask" | "encoder_attention_mask" => Feed::Mask,
         "token_type_ids" => Feed::TypeIds,
         "position_ids" => Feed::Positions,
+        "decoder_input_ids" => Feed::DecoderIds,
+        "num_logits_to_keep" | "logits_to_keep" => Feed::LogitsToKeep,
+        "use_cache_branch" => Feed::UseCache,
         graph::QUERY_TOKENS => Feed::QueryTokens,
-        _ => {
-            return Err(Error::model(format!(
-                "the graph of {model} wants an input `{name}`, which is not known; input_ids, attention_mask, \
-                 token_type_ids and position_ids are"
-            )));
+        _ if name.starts_with("past_key_values.") => {
+            let &[_, heads, _, size] = shape else { return None };
+            Feed::Past { heads: usize::try_from(heads).ok()?, size: usize::try_from(size).ok()? }
         }
+        _ => return None,
+    })
+}
+
+fn input(outlet: &Outlet, model: &str) -> Result<Input> {
+    use TensorElementType::{Bfloat16, Bool, Float16, Float32, Int32, Int64};
+    let name = outlet.name();
+    let shape = outlet.dtype().tensor_shape().map_or(&[][..], |shape| shape);
+    let Some(feed) = feed(name, shape) else {
+        return Err(Error::model(format!(
+            "the graph of {model} wants an input `{name}` {}, which is not known; input_ids, attention_mask, \
+             token_type_ids, position_ids, decoder_input_ids, logits_to_keep and past_key_values of known sizes are",
+            outlet.dtype()
+        )));
     };
-    let narrow = match outlet.dtype().tensor_type() {
-        Some(TensorElementType::Int64) => false,
-        Some(TensorElementType::Int32) => true,
-        _ => {
-            return Err(Error::model(format!(
-                "the graph of {model} wants `{name}` as {}; it must be int64 or int32",
-                outlet.dtype()
-            )));
+    let (fitting, words): (&[TensorElementType], _) = match feed {
+        Feed::Past { .. } => (&[Float32, Float16, Bfloat16], "float32, float16 or bfloat16"),
+        Feed::UseCache => (&[Bool], "bool"),
+        _ => (&[Int64, Int32], "int64 or int32"),
+    };
+    match outlet.dtype().tensor_type().filter(|element| fitting.contains(element)) {
+        Some(element) => Ok(Input { name: name.to_owned(), feed, element }),
+        None => {
+            Err(Error::model(format!("the graph of {model} wants `{name}` as {}; it must be {words}", outlet.dtype())))
         }
-    };
-    Ok(Input { name: name.to_owned(), feed, narrow })
+    }
 }
 
 /// The output to read: by its usual name, else the only one of the right rank.
@@ -186,6 +251,8 @@ fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, 
         OutputKind::Logits => (&["logits"], &[2]),
         // A ready-made embedding comes first, as in sentence-transformers' ONNX backend.
         OutputKind::Embedding => (&["sentence_embedding", "last_hidden_state", "token_embeddings"], &[3, 2]),
+        OutputKind::TokenVectors => (&["token_embeddings", "last_hidden_state"], &[3]),
+        OutputKind::NextToken => (&["logits"], &[3, 2]),
     };
     let rank = |outlet: &&Outlet| outlet.dtype().tensor_shape().map_or(0, |shape| shape.len());
     let fits = |outlet: &&Outlet| is_float(outlet.dtype()) && ranks.contains(&rank(outlet));
@@ -201,6 +268,8 @@ fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, 
         let wants = match kind {
             OutputKind::Logits => "one output of scores, [batch, labels]",
             OutputKind::Embedding => "one output [batch, tokens, dimensions] or [batch, dimensions]",
+            OutputKind::TokenVectors => "one output [batch, tokens, dimensions]",
+            OutputKind::NextToken => "one output `logits`, [batch, tokens, words] or [batch, words]",
         };
         return Err(Error::model(format!("the graph of {model} must have {wants}; it has {}", has.join(" and "))));
     };

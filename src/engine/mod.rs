@@ -54,6 +54,8 @@ pub(crate) struct EngineOptions {
     pub(crate) batches: bool,
     /// The number that the first token's position has (see `Config::first_position`).
     pub(crate) first_position: usize,
+    /// The token with which a decoder starts (encoder-decoder models).
+    pub(crate) decoder_start: u32,
     pub(crate) output: OutputKind,
     pub(crate) compute: ComputeType,
 }
@@ -148,7 +150,7 @@ impl Engine {
     /// Runs one input, and from then on takes only outputs of the same width (the number of labels, or of dimensions).
     /// Returns the output's shape without the batch's dimension.
     pub(crate) fn trial(&mut self, tokens: &Tokens) -> Result<Vec<usize>> {
-        let shape = self.alone(tokens, &|output: Output<'_>| Ok(output.shape.to_vec()))?;
+        let shape = self.alone(tokens, &|_: &Tokens, output: Output<'_>| Ok(output.shape.to_vec()))?;
         self.io.fix_width(shape.last().copied());
         Ok(shape)
     }
@@ -169,7 +171,7 @@ impl Engine {
     pub(crate) fn run<T: Send>(
         &self,
         inputs: &[Tokens],
-        reduce: impl Fn(Output<'_>) -> Result<T> + Sync,
+        reduce: impl Fn(&Tokens, Output<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
         let batches = plan::batches(inputs, self.threads());
         // Only this crate's kernels divide their work among threads.
@@ -206,17 +208,17 @@ impl Engine {
     }
 
     /// Runs one input as a batch of one.
-    fn alone<T>(&self, input: &Tokens, reduce: &impl Fn(Output<'_>) -> Result<T>) -> Result<T> {
+    fn alone<T>(&self, input: &Tokens, reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>) -> Result<T> {
         let mut result = None;
         self.io.run(&self.session, &[input], |_, output| {
-            result = Some(reduce(output));
+            result = Some(reduce(input, output));
             Ok(())
         })?;
         result.unwrap_or_else(|| Err(Error::new(ErrorKind::Inference, "ONNX Runtime gave an empty output")))
     }
 
     /// Runs inputs of one length in one batch, or one by one where a batch would change their results.
-    fn together<T>(&self, batch: &[&Tokens], reduce: &impl Fn(Output<'_>) -> Result<T>) -> Vec<Result<T>> {
+    fn together<T>(&self, batch: &[&Tokens], reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>) -> Vec<Result<T>> {
         if batch.len() > 1 {
             let shape = (batch.len(), batch[0].ids.len());
             let trust = self.exactness.of(shape);
@@ -240,16 +242,18 @@ impl Engine {
         &self,
         batch: &[&Tokens],
         trust: Trust,
-        reduce: &impl Fn(Output<'_>) -> Result<T>,
+        reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>,
     ) -> Result<Option<Vec<Result<T>>>> {
         let compared = if trust == Trust::Unknown { vec![0, batch.len() - 1] } else { Vec::new() };
-        let alone = |index: &usize| Ok((*index, self.alone(batch[*index], &|output| Ok(exact::bits(output)))?));
+        let alone = |index: &usize| {
+            Ok((*index, self.alone(batch[*index], &|_: &Tokens, output: Output<'_>| Ok(exact::bits(output)))?))
+        };
         let alone: Vec<(usize, Vec<u32>)> = compared.iter().map(alone).collect::<Result<_>>()?;
         let mut results = Vec::with_capacity(batch.len());
         let mut equal = true;
         self.io.run(&self.session, batch, |index, output| {
             equal &= alone.iter().all(|(compared, bits)| *compared != index || *bits == exact::bits(output));
-            results.push(reduce(output));
+            results.push(reduce(batch[index], output));
             Ok(())
         })?;
         Ok(equal.then_some(results))

@@ -38,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn inputs(lengths: &[usize]) -> Vec<Tokens> {
-        lengths.iter().map(|n| Tokens { ids: vec![0; *n], type_ids: vec![0; *n], of_query: 0 }).collect()
+        lengths.iter().map(|n| Tokens { ids: vec![0; *n], type_ids: vec![0; *n], ..Tokens::default() }).collect()
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Config {
     max_position_embeddings: Option<f64>,
     pub(crate) vocab_size: Option<u64>,
     pad_token_id: Option<i64>,
+    decoder_start_token_id: Option<i64>,
     id2label: Option<BTreeMap<String, String>>,
     sentence_transformers: Option<SentenceTransformersSection>,
     /// The name of the activation before sentence-transformers 4.
@@ -71,6 +72,8 @@ pub(crate) struct Declared {
     pub(crate) lower_case: bool,
     /// The beginning of an over-long text is dropped (`truncation_side` of `tokenizer_config.json`).
     pub(crate) cuts_left: bool,
+    /// `activation_fn` of `config_sentence_transformers.json`.
+    activation_fn: Option<String>,
 }
 
 /// The names that sentence-transformers has had for `sentence_bert_config.json`.
@@ -98,7 +101,15 @@ impl Declared {
         }
         let max_length = max_length(wanted, &config, tokenizer.model_max_length, sentence.max_seq_length)?;
         let cuts_left = tokenizer.truncation_side.as_deref() == Some("left");
-        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left })
+        let model: SentenceTransformersSection =
+            files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+        let activation_fn = model.activation_fn;
+        Ok(Self { config, max_length, lower_case: sentence.do_lower_case, cuts_left, activation_fn })
+    }
+
+    /// The activation that sentence-transformers declared, in either of its places.
+    pub(crate) fn activation(&self) -> Result<Option<Activation>> {
+        self.activation_fn.as_deref().or_else(|| self.config.activation()).map(activation).transpose()
     }
 }
 
@@ -139,6 +150,11 @@ impl Config {
         self.pad_token_id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
     }
 
+    /// The id of the token with which a decoder starts; the padding token's, where nothing is said, as in T5.
+    pub(crate) fn decoder_start(&self) -> u32 {
+        self.decoder_start_token_id.and_then(|id| u32::try_from(id).ok()).unwrap_or_else(|| self.pad_id())
+    }
+
     /// The names of the labels in the order of the logits, where the file names them.
     pub(crate) fn labels(&self) -> Result<Vec<String>> {
         let Some(names) = &self.id2label else {
@@ -153,27 +169,24 @@ impl Config {
             .collect()
     }
 
-    /// The activation that sentence-transformers wrote into the file.
-    pub(crate) fn activation(&self) -> Result<Option<Activation>> {
-        let name = self
-            .sentence_transformers
-            .as_ref()
-            .and_then(|section| section.activation_fn.as_deref())
-            .or(self.sbert_ce_default_activation_function.as_deref());
-        let Some(name) = name else {
-            return Ok(None);
-        };
-        // `torch.nn.modules.activation.Sigmoid`; `torch.nn.Sigmoid()` in hand-written files.
-        let class = name.rsplit('.').next().unwrap_or(name).trim_end_matches("()");
-        match class {
-            "Sigmoid" => Ok(Some(Activation::Sigmoid)),
-            "Identity" => Ok(Some(Activation::Identity)),
-            "Softmax" => Ok(Some(Activation::Softmax)),
-            _ => Err(Error::model(format!(
-                "config.json asks for the activation `{name}`, and Sigmoid, Identity and Softmax are the known ones; \
-                 choose one with `activation`"
-            ))),
-        }
+    /// The name of the activation that sentence-transformers wrote into the file.
+    fn activation(&self) -> Option<&str> {
+        let section = self.sentence_transformers.as_ref().and_then(|section| section.activation_fn.as_deref());
+        section.or(self.sbert_ce_default_activation_function.as_deref())
+    }
+}
+
+/// An activation by the name of its class in torch.
+fn activation(name: &str) -> Result<Activation> {
+    // `torch.nn.modules.activation.Sigmoid`; `torch.nn.Sigmoid()` in hand-written files.
+    match name.rsplit('.').next().unwrap_or(name).trim_end_matches("()") {
+        "Sigmoid" => Ok(Activation::Sigmoid),
+        "Identity" => Ok(Activation::Identity),
+        "Softmax" => Ok(Activation::Softmax),
+        _ => Err(Error::model(format!(
+            "the model's configuration asks for the activation `{name}`, and Sigmoid, Identity and Softmax are the known \
+             ones; choose one with `activation`"
+        ))),
     }
 }
 
@@ -253,13 +266,14 @@ mod tests {
 
     #[test]
     fn activations_of_old_and_new_files() {
-        let new = config(r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}"#);
-        assert_eq!(new.activation().unwrap(), Some(Activation::Identity));
-        let old = config(r#"{"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}"#);
-        assert_eq!(old.activation().unwrap(), Some(Activation::Sigmoid));
-        assert_eq!(config("{}").activation().unwrap(), None);
-        let odd = config(r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}"#);
-        assert!(odd.activation().unwrap_err().to_string().contains("Tanh"));
+        let of = |json: &str| config(json).activation().map(activation).transpose();
+        let new = r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}"#;
+        assert_eq!(of(new).unwrap(), Some(Activation::Identity));
+        let old = r#"{"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}"#;
+        assert_eq!(of(old).unwrap(), Some(Activation::Sigmoid));
+        assert_eq!(of("{}").unwrap(), None);
+        let odd = r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}"#;
+        assert!(of(odd).unwrap_err().to_string().contains("Tanh"));
     }
 
     #[test]

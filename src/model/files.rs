@@ -123,7 +123,8 @@ impl Files {
             Opened::Dir(folder) => read_bounded(&folder.join(name))?.map(Cow::Owned),
             Opened::Memory(memory) => memory.files.get(name).map(|bytes| Cow::Owned(bytes.to_vec())),
         };
-        if let Some(bytes) = &bytes {
+        let known = self.read.iter().any(|file| file.name == name);
+        if let Some(bytes) = bytes.as_ref().filter(|_| !known) {
             self.read.push(ModelFile::new(name, bytes.len() as u64));
         }
         Ok(bytes)

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::compute::ComputeType;
 use crate::ranking::Activation;
+use crate::windows::LongDocuments;
 
 /// A file that was read for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,12 @@ pub struct ModelInfo {
     pub inputs: Vec<String>,
     /// The graph's output that is read.
     pub output: String,
+    /// Rerankers: what a score is made of, such as `labels`, `next token: yes against no` or `late interaction (MaxSim)`.
+    pub head: Option<String>,
+    /// Rerankers: the template in which a pair is put to the model, and who says so; nothing for the tokenizer's own.
+    pub template: Option<String>,
+    /// Rerankers: what is done with documents that are too long to be read beside the query.
+    pub long_documents: LongDocuments,
     /// Cross-encoders: the labels of the head, where `config.json` names them.
     pub labels: Vec<String>,
     /// Cross-encoders: the label whose score is the relevance, where `config.json` names it.

@@ -9,19 +9,25 @@
 #[cfg(feature = "bundled-models")]
 mod bundled;
 mod catalogue;
+mod chat;
 pub(crate) mod config;
 mod files;
+pub(crate) mod format;
 pub(crate) mod graph;
+pub(crate) mod head;
 #[cfg(feature = "hub")]
 mod hub;
 mod info;
+pub(crate) mod late;
 mod mapped;
+mod modules;
 pub(crate) mod pooling;
 pub(crate) mod precision;
 mod source;
 
 pub use catalogue::{CatalogueEntry, CataloguePrompts, ModelKind, catalogue};
 pub(crate) use files::{Files, Weights};
+pub use format::PairTemplate;
 #[cfg(feature = "hub")]
 pub use hub::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};
 pub use info::{LimitSource, ModelFile, ModelInfo};

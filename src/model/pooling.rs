@@ -12,6 +12,7 @@ use ndarray::{ArrayView2, Axis};
 use serde::Deserialize;
 
 use super::files::Files;
+use super::modules::Module;
 use crate::error::{Error, Result};
 
 /// How token vectors become one vector, by sentence-transformers' names.
@@ -136,6 +137,15 @@ pub(crate) struct Prompts {
 }
 
 impl Prompts {
+    pub(crate) fn read(files: &mut Files) -> Result<Self> {
+        Ok(files.optional_json("config_sentence_transformers.json")?.unwrap_or_default())
+    }
+
+    /// The prompt that goes before every input.
+    pub(crate) fn default_prompt(&self) -> Option<&str> {
+        self.prompts.get(self.default_prompt_name.as_deref()?).map(String::as_str)
+    }
+
     /// The first of these prompts that the model declares, else its default one, else nothing.
     pub(crate) fn choose(&self, names: &[&str]) -> &str {
         names
@@ -149,13 +159,6 @@ impl Prompts {
     fn any(&self) -> bool {
         self.prompts.values().any(|prompt| !prompt.is_empty())
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    class: String,
 }
 
 /// `1_Pooling/config.json`, as versions before 6 (a flag for each mode) and from 6 on (`pooling_mode`) write it.
@@ -213,16 +216,12 @@ impl PoolingConfig {
 impl EmbeddingSpec {
     /// Reads `modules.json`; without one the pooling is the mean, as sentence-transformers assumes.
     pub(crate) fn read(files: &mut Files) -> Result<Self> {
-        let prompts: Prompts = files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+        let prompts = Prompts::read(files)?;
         let mut spec = Self { pooling: Pooling::new(PoolingMode::Mean), normalize: false, declared_in: None, prompts };
-        let Some(modules) = files.optional_json::<Vec<Module>>("modules.json")? else {
-            return Ok(spec);
-        };
-        for module in &modules {
-            // Versions differ in the path before the class name.
-            match module.class.rsplit('.').next().unwrap_or_default() {
+        for module in &Module::read_all(files)? {
+            match module.class() {
                 "Transformer" => {}
-                "Pooling" => spec.read_pooling(files, &module.path)?,
+                "Pooling" => spec.read_pooling(files, module)?,
                 "Normalize" => spec.normalize = true,
                 other => {
                     return Err(Error::model(format!(
@@ -236,11 +235,8 @@ impl EmbeddingSpec {
         Ok(spec)
     }
 
-    fn read_pooling(&mut self, files: &mut Files, folder: &str) -> Result<()> {
-        if folder.split(['/', '\\']).any(|part| part == "..") || folder.starts_with('/') || folder.contains(':') {
-            return Err(Error::model(format!("modules.json points outside the model's folder: `{folder}`")));
-        }
-        let name = format!("{folder}/config.json");
+    fn read_pooling(&mut self, files: &mut Files, module: &Module) -> Result<()> {
+        let name = module.file("config.json")?;
         let config: PoolingConfig = files.required_json(&name)?;
         self.pooling = Pooling::joined(config.modes())
             .map_err(|_| Error::model(format!("{name} of {} turns on no pooling mode", files.name())))?;

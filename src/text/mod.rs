@@ -2,28 +2,39 @@
 //!
 //! [`TextEncoder`] owns the tokenizer. A query is tokenised once and joined to each document ([`TextEncoder::pair`]);
 //! a single text is encoded for an embedding model ([`TextEncoder::single`]). What does not fit the model's limit is
-//! cut by the rules of [`truncation`], and every cut is reported.
+//! cut by the rules of [`truncation`], and every cut is reported. [`prompt`] is for models that are asked in words, and
+//! [`late`] for those that read a query and a document apart and compare their tokens.
 
 mod excerpt;
+mod late;
+mod prompt;
 mod template;
 mod truncation;
+mod windows;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use tokenizers::Tokenizer;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::format::PairFormat;
+use crate::windows::WindowOptions;
 use excerpt::Encoded;
+pub(crate) use late::LateEncoder;
+use prompt::Prompt;
 use template::Template;
 pub use truncation::{Truncation, TruncationSide, TruncationStrategy};
 
 /// The token ids of one input of the model: a pair, or a single text, with its special tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
     pub(crate) type_ids: Vec<u32>,
     /// How many of them come before the document: the query with the special tokens around it. 0 for a single text.
     pub(crate) of_query: usize,
+    /// How many of them, at the end, the model does not attend to.
+    pub(crate) unattended: usize,
 }
 
 /// What was cut off an input.
@@ -39,11 +50,21 @@ pub(crate) struct Cut {
 
 /// A query that was tokenised and is ready to be joined to documents.
 #[derive(Debug, Clone)]
-pub(crate) struct Query(Encoded);
+pub(crate) struct Query(Asked);
+
+#[derive(Debug, Clone)]
+enum Asked {
+    /// Its tokens, without the special ones.
+    Tokens(Encoded),
+    /// Its text, of which tokens are made together with the document.
+    Text(prompt::Question),
+}
 
 /// What a tokenizer needs to know of its model.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct TextOptions {
+    /// How a pair is put together.
+    pub(crate) format: PairFormat,
     /// The most tokens of an input, special tokens included.
     pub(crate) max_length: usize,
     pub(crate) truncation: Truncation,
@@ -59,7 +80,26 @@ pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
     options: TextOptions,
     single: Template,
-    pair: Template,
+    pair: Pair,
+}
+
+/// How a pair becomes one input.
+#[derive(Debug)]
+enum Pair {
+    /// The tokens of the two texts in a frame, with these words before each.
+    Framed { frame: Template, before_query: String, before_document: String },
+    /// One text.
+    Prompt(Prompt),
+}
+
+impl Pair {
+    /// The number of tokens that are no text's.
+    fn specials(&self) -> usize {
+        match self {
+            Pair::Framed { frame, .. } => frame.specials(),
+            Pair::Prompt(prompt) => prompt.specials(),
+        }
+    }
 }
 
 impl TextEncoder {
@@ -71,7 +111,24 @@ impl TextEncoder {
         tokenizer
             .with_truncation(None)
             .map_err(|error| Error::model("the tokenizer's truncation cannot be cleared").with_source(error))?;
-        let (single, pair) = (Template::single(&tokenizer)?, Template::pair(&tokenizer)?);
+        let single = Template::single(&tokenizer)?;
+        let pair = match &options.format {
+            PairFormat::Tokenizer => Pair::Framed {
+                frame: Template::pair(&tokenizer)?,
+                before_query: String::new(),
+                before_document: String::new(),
+            },
+            PairFormat::Pieces(pieces) => {
+                let ids = |text: &String| encode(&tokenizer, text, false);
+                let after = pieces.after.iter().map(ids).collect::<Result<Vec<_>>>()?.concat();
+                Pair::Framed {
+                    frame: Template::of_parts(ids(&pieces.before)?, ids(&pieces.between)?, after),
+                    before_query: pieces.query.clone(),
+                    before_document: pieces.document.clone(),
+                }
+            }
+            PairFormat::Text(format) => Pair::Prompt(Prompt::new(&tokenizer, format)?),
+        };
         let specials = single.specials().max(pair.specials());
         if options.max_length <= specials + 1 {
             return Err(Error::new(
@@ -96,54 +153,126 @@ impl TextEncoder {
         self.tokenizer.get_vocab(true).into_values().max().unwrap_or(0)
     }
 
-    /// Tokenises a query for [`pair`](Self::pair).
-    pub(crate) fn query(&self, text: &str) -> Result<Query> {
-        self.encode(text).map(Query)
+    /// The id of a token.
+    pub(crate) fn id_of(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
     }
 
-    /// Joins a query and a document by the tokenizer's own template, cut to the limit.
+    /// The token that has an id.
+    pub(crate) fn token_of(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// Tokenises a query for [`pair`](Self::pair).
+    pub(crate) fn query(&self, text: &str) -> Result<Query> {
+        Ok(Query(match &self.pair {
+            Pair::Framed { before_query, .. } => Asked::Tokens(self.encode(before_query, text)?),
+            Pair::Prompt(prompt) => Asked::Text(prompt.question(&self.tokenizer, &self.cased(text))?),
+        }))
+    }
+
+    /// Joins a query and a document in the way of the model, cut to the limit.
     pub(crate) fn pair(&self, query: &Query, document: &str) -> Result<(Tokens, Cut)> {
-        let (Query(query), document) = (query, self.encode(document)?);
-        let room = self.options.max_length - self.pair.specials();
+        let (tokens, cut) = match (&self.pair, &query.0) {
+            (Pair::Framed { frame, before_document, .. }, Asked::Tokens(query)) => {
+                self.framed(frame, query, &self.encode(before_document, document)?)
+            }
+            (Pair::Prompt(prompt), Asked::Text(question)) => {
+                let limit = self.options.max_length;
+                let whole = excerpt::encode(document, limit, TruncationSide::Right, |part| {
+                    prompt.encode(&self.tokenizer, question, &self.cased(part))
+                })?;
+                prompt.cut(whole, question, limit)
+            }
+            _ => return Err(for_another_model()),
+        };
+        Ok((self.never_empty(tokens), cut))
+    }
+
+    fn framed(&self, frame: &Template, query: &Encoded, document: &Encoded) -> (Tokens, Cut) {
         let truncation = self.options.truncation;
+        let room = self.options.max_length - frame.specials();
         let (keep_query, keep_document) = truncation.split(query.ids.len(), document.ids.len(), room);
-        let tokens =
-            self.pair.frame(truncation.cut(&query.ids, keep_query), truncation.cut(&document.ids, keep_document));
+        let tokens = frame.frame(truncation.cut(&query.ids, keep_query), truncation.cut(&document.ids, keep_document));
         let cut = Cut {
             query: query.dropped(keep_query),
             document: document.dropped(keep_document),
             at_least: query.partial || document.partial,
         };
-        Ok((self.never_empty(tokens), cut))
+        (tokens, cut)
+    }
+
+    /// The windows in which a document that is too long for the model is read beside the query; none if it fits.
+    pub(crate) fn windows(&self, query: &Query, document: &str, options: &WindowOptions) -> Result<Vec<Range<usize>>> {
+        let asked = match (&self.pair, &query.0) {
+            (Pair::Prompt(prompt), Asked::Text(question)) => prompt.tokens_around(question),
+            (Pair::Framed { frame, before_document, .. }, Asked::Tokens(query)) => {
+                frame.specials() + query.ids.len() + self.count(before_document)?.0
+            }
+            _ => return Err(for_another_model()),
+        };
+        self.windows_of(document, self.options.max_length.saturating_sub(asked), options)
+    }
+
+    /// The number of a text's tokens, without special ones, and whether it is a lower bound.
+    pub(crate) fn count(&self, text: &str) -> Result<(usize, bool)> {
+        self.encode("", text).map(|encoded| (encoded.ids.len(), encoded.partial))
+    }
+
+    /// The windows of a text with so many tokens of its own at most.
+    fn windows_of(&self, text: &str, room: usize, options: &WindowOptions) -> Result<Vec<Range<usize>>> {
+        // No token is shorter than a byte.
+        if text.len() <= room {
+            return Ok(Vec::new());
+        }
+        windows::windows(text, room, options, |part| {
+            // Not in lower case, where that is wanted: the places are to be those of the text itself.
+            let encoding = self.tokenizer.encode(part, false).map_err(refused)?;
+            Ok(encoding.get_offsets().iter().map(|(start, end)| *start..*end).collect())
+        })
     }
 
     /// Encodes one text with its special tokens, cut to the limit.
     pub(crate) fn single(&self, text: &str) -> Result<(Tokens, Cut)> {
-        let text = self.encode(text)?;
+        let text = self.encode("", text)?;
         let keep = text.ids.len().min(self.options.max_length - self.single.specials());
         let tokens = self.single.frame(self.options.truncation.cut(&text.ids, keep), &[]);
         let cut = Cut { query: 0, document: text.dropped(keep), at_least: text.partial };
         Ok((self.never_empty(tokens), cut))
     }
 
-    /// Tokens without special tokens.
-    fn encode(&self, text: &str) -> Result<Encoded> {
-        let TextOptions { max_length, truncation, lower_case, .. } = self.options;
+    /// Tokens without special tokens, of a text with these words before it.
+    fn encode(&self, before: &str, text: &str) -> Result<Encoded> {
+        let TextOptions { max_length, truncation, .. } = self.options;
         excerpt::encode(text, max_length, truncation.side, |text| {
-            let text = if lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-            let encoding = self.tokenizer.encode_fast(text.as_ref(), false).map_err(refused)?;
-            Ok(encoding.get_ids().to_vec())
+            let text = self.cased(text);
+            let text = if before.is_empty() { text } else { Cow::Owned(format!("{before}{text}")) };
+            encode(&self.tokenizer, &text, false)
         })
+    }
+
+    /// The text in lower case, where the model wants that.
+    fn cased<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.options.lower_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) }
     }
 
     /// An empty text whose tokenizer adds no special tokens has no token at all, and no graph takes that: it is run
     /// as one padding token.
     fn never_empty(&self, tokens: Tokens) -> Tokens {
         if tokens.ids.is_empty() {
-            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], of_query: 0 };
+            return Tokens { ids: vec![self.options.pad_id], type_ids: vec![0], ..Tokens::default() };
         }
         tokens
     }
+}
+
+/// The token ids of a text, perhaps with the special tokens of the tokenizer's post-processor.
+fn encode(tokenizer: &Tokenizer, text: &str, special_tokens: bool) -> Result<Vec<u32>> {
+    Ok(tokenizer.encode_fast(text, special_tokens).map_err(refused)?.get_ids().to_vec())
+}
+
+fn for_another_model() -> Error {
+    Error::new(ErrorKind::Inference, "the query was tokenised for another model")
 }
 
 fn refused(error: tokenizers::Error) -> Error {
@@ -161,7 +290,7 @@ mod tests {
     }
 
     fn options(max_length: usize, truncation: Truncation) -> TextOptions {
-        TextOptions { max_length, truncation, lower_case: false, pad_id: 0 }
+        TextOptions { format: PairFormat::Tokenizer, max_length, truncation, lower_case: false, pad_id: 0 }
     }
 
     #[test]
@@ -191,6 +320,51 @@ mod tests {
         }
     }
 
+    /// The token ids of late-interaction models, and how many of a document's are compared.
+    #[test]
+    fn token_ids_of_late_interaction_equal_the_reference() {
+        use crate::model::head::Head;
+        for name in ["colbert", "colbert-pylate", "colbert-stanford"] {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+            let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+            let expected: serde_json::Value = serde_json::from_slice(&read("expected.json")).unwrap();
+            let limit = declared_limit(&folder);
+            let encoder = TextEncoder::new(&read("tokenizer.json"), options(limit, Truncation::default())).unwrap();
+            let Head::LateInteraction(spec) = spec(&folder, None).head else { panic!("{name}") };
+            let late = LateEncoder::new(&encoder, &spec).unwrap();
+            for case in expected["late"].as_array().unwrap() {
+                let ids = |key: &str| -> Vec<u32> { serde_json::from_value(case[key].clone()).unwrap() };
+                let (query, _) = late.query(&encoder, case["query"].as_str().unwrap()).unwrap();
+                assert_eq!(query.ids, ids("query_ids"), "{name}: {case}");
+                let attended = ids("query_mask").iter().sum::<u32>() as usize;
+                assert_eq!(query.ids.len() - query.unattended, attended, "{name}: {case}");
+                let (document, _) = late.document(&encoder, case["document"].as_str().unwrap()).unwrap();
+                assert_eq!(document.ids, ids("document_ids"), "{name}: {case}");
+                let compared = document.ids.iter().filter(|id| late.is_compared(**id)).count();
+                assert_eq!(compared as u64, case["compared"].as_u64().unwrap(), "{name}: {case}");
+            }
+        }
+    }
+
+    /// What a fixture's folder says of itself as a reranker.
+    fn spec(folder: &std::path::Path, instruction: Option<&str>) -> crate::model::head::RerankerSpec {
+        use crate::model::head::{FormatOptions, RerankerSpec};
+        let (mut files, declared) = declared(folder);
+        let told = FormatOptions { instruction: instruction.map(str::to_owned), ..FormatOptions::default() };
+        RerankerSpec::read(&mut files, &declared.config, &told).unwrap()
+    }
+
+    fn declared(folder: &std::path::Path) -> (crate::model::Files, crate::model::config::Declared) {
+        use crate::model::{Files, ModelSource, Task, config::Declared};
+        let mut files = Files::open(&ModelSource::dir(folder), Task::CrossEncoder, &Default::default()).unwrap();
+        let declared = Declared::read(&mut files, None).unwrap();
+        (files, declared)
+    }
+
+    fn declared_limit(folder: &std::path::Path) -> usize {
+        declared(folder).1.max_length.tokens
+    }
+
     /// Every fixture's token ids are those of `transformers`, cut ones too.
     #[test]
     fn token_ids_equal_the_reference() {
@@ -204,13 +378,23 @@ mod tests {
                 continue;
             }
             let expected: serde_json::Value = serde_json::from_slice(&read(&name, "expected.json")).unwrap();
-            let encoder = |limit: usize, truncation: Truncation| {
-                TextEncoder::new(&read(&name, "tokenizer.json"), options(limit, truncation)).unwrap()
+            let encoder_told = |limit: usize, truncation: Truncation, instruction: Option<&str>| {
+                let format = spec(&folder.join(&name), instruction).format;
+                let options = TextOptions { format, ..options(limit, truncation) };
+                TextEncoder::new(&read(&name, "tokenizer.json"), options).unwrap()
             };
+            let encoder = |limit: usize, truncation: Truncation| encoder_told(limit, truncation, None);
             let limit = expected["max_length"].as_u64().unwrap() as usize;
             let array = |key: &str| expected[key].as_array().cloned().unwrap_or_default();
             for case in array("texts") {
                 let (tokens, _) = encoder(limit, Truncation::default()).single(case["text"].as_str().unwrap()).unwrap();
+                assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
+                compared += 1;
+            }
+            for case in array("instructions") {
+                let encoder = encoder_told(limit, Truncation::default(), case["instruction"].as_str());
+                let query = encoder.query(case["query"].as_str().unwrap()).unwrap();
+                let (tokens, _) = encoder.pair(&query, case["document"].as_str().unwrap()).unwrap();
                 assert_eq!(tokens.ids, ids(&case["input_ids"]), "{name}: {case}");
                 compared += 1;
             }
@@ -323,7 +507,8 @@ mod tests {
             let (tokens, cut) = encoder.pair(&query, &document).unwrap();
             prop_assert!(tokens.ids.len() <= limit);
             prop_assert_eq!(tokens.ids.len(), tokens.type_ids.len());
-            let whole = query.0.ids.len() + encoder.encode(&document).unwrap().ids.len() + 3;
+            let Asked::Tokens(asked) = &query.0 else { unreachable!() };
+            let whole = asked.ids.len() + encoder.encode("", &document).unwrap().ids.len() + 3;
             prop_assert_eq!(tokens.ids.len() + cut.query + cut.document, whole);
         }
     }

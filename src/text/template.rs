@@ -37,6 +37,19 @@ impl Template {
         Self::of(&ask(tokenizer, stand_in(FIRST, 0), Some(stand_in(SECOND, 1)))?, true)
     }
 
+    /// A template of these special tokens for a pair.
+    pub(super) fn of_parts(before: Vec<u32>, between: Vec<u32>, after: Vec<u32>) -> Self {
+        let tokens = |ids: Vec<u32>| Tokens { type_ids: vec![0; ids.len()], ids, ..Tokens::default() };
+        Self {
+            before: tokens(before),
+            between: tokens(between),
+            after: tokens(after),
+            type_of_first: 0,
+            type_of_second: 0,
+            is_pair: true,
+        }
+    }
+
     fn of(framed: &Tokens, is_pair: bool) -> Result<Self> {
         let positions = |id: u32| -> Vec<usize> {
             framed.ids.iter().enumerate().filter(|(_, found)| **found == id).map(|(at, _)| at).collect()
@@ -69,7 +82,8 @@ impl Template {
     /// Frames a text, or a pair.
     pub(super) fn frame(&self, first: &[u32], second: &[u32]) -> Tokens {
         let length = self.specials() + first.len() + second.len();
-        let mut tokens = Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length), of_query: 0 };
+        let mut tokens =
+            Tokens { ids: Vec::with_capacity(length), type_ids: Vec::with_capacity(length), ..Tokens::default() };
         tokens.extend(&self.before.ids, self.before.type_ids.iter().copied());
         tokens.extend(first, first.iter().map(|_| self.type_of_first));
         tokens.extend(&self.between.ids, self.between.type_ids.iter().copied());
@@ -84,7 +98,7 @@ impl Template {
 
 impl Tokens {
     fn part(&self, from: usize, to: usize) -> Tokens {
-        Tokens { ids: self.ids[from..to].to_vec(), type_ids: self.type_ids[from..to].to_vec(), of_query: 0 }
+        Tokens { ids: self.ids[from..to].to_vec(), type_ids: self.type_ids[from..to].to_vec(), ..Tokens::default() }
     }
 
     fn extend(&mut self, ids: &[u32], type_ids: impl Iterator<Item = u32>) {
@@ -114,7 +128,8 @@ fn ask(tokenizer: &Tokenizer, first: Encoding, second: Option<Encoding>) -> Resu
     let asked = panic::catch_unwind(AssertUnwindSafe(|| tokenizer.post_process(first, second, true)));
     match asked {
         Ok(Ok(encoding)) => {
-            Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), of_query: 0 })
+            let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
+            Ok(Tokens { ids, type_ids, ..Tokens::default() })
         }
         Ok(Err(error)) => Err(Error::model(broken).with_source(error)),
         Err(_) => Err(Error::model(format!("{broken}: it names something that it does not define"))),

@@ -46,6 +46,11 @@ impl Truncation {
         self
     }
 
+    /// Whether it is the document's end that is left out.
+    pub(crate) fn cuts_documents_end(&self) -> bool {
+        self.strategy == TruncationStrategy::OnlySecond && self.side == TruncationSide::Right
+    }
+
     /// How many tokens of the query and of the document stay, given their numbers and the room for both.
     pub(crate) fn split(&self, query: usize, document: usize, room: usize) -> (usize, usize) {
         if query + document <= room {

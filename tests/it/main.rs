@@ -11,5 +11,8 @@ mod engines;
 mod fixtures;
 mod hub;
 mod hub_server;
+mod language_models;
+mod late_interaction;
+mod long_documents;
 mod precision;
 mod reference;

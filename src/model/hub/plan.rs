@@ -14,8 +14,14 @@ use crate::model::precision::FileChoice;
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 
 /// What a model's folder may have besides; see also [`SENTENCE_CONFIGS`].
-const OPTIONAL: [&str; 4] =
-    ["tokenizer_config.json", "special_tokens_map.json", "modules.json", "config_sentence_transformers.json"];
+const OPTIONAL: [&str; 6] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "artifact.metadata",
+];
 
 /// What fetching a model from the Hub means: which files, how many bytes, and what is in the cache already.
 ///

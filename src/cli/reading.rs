@@ -1,0 +1,55 @@
+//! How a reranker reads a pair: the options that say how it is asked, and what is done with long documents.
+
+use clap::{Args, ValueEnum};
+
+use crossrank::{Combine, LongDocuments, PairTemplate, RerankerBuilder, WindowOptions};
+
+/// How the cross-encoder reads a query and a document.
+#[derive(Debug, Args)]
+pub(super) struct ReadingOptions {
+    /// What is done with a document that is too long for the cross-encoder: it is cut, or it is read in windows, each with
+    /// the whole query
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Long::Truncate)]
+    long: Long,
+
+    /// How the scores of --long windows become the document's: max, mean or first
+    #[arg(long, value_name = "HOW", default_value_t = Combine::Max)]
+    combine: Combine,
+
+    /// The most tokens that neighbouring windows have in common
+    #[arg(long, value_name = "TOKENS", default_value_t = 64)]
+    overlap: usize,
+
+    /// The template in which a pair is put to the model, where its folder does not say which one it is for: tokenizer,
+    /// qwen3-reranker, mxbai-rerank-v2, bge-reranker-v2-gemma or monot5
+    #[arg(long, value_name = "NAME")]
+    template: Option<PairTemplate>,
+
+    /// What a language model is told to look for, instead of its own instruction
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    instruction: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Long {
+    /// Cut it, and say so
+    Truncate,
+    /// Read it in windows
+    Windows,
+}
+
+impl ReadingOptions {
+    pub(super) fn apply(&self, mut builder: RerankerBuilder) -> RerankerBuilder {
+        if self.long == Long::Windows {
+            let windows = WindowOptions::new().combine(self.combine).overlap(self.overlap);
+            builder = builder.long_documents(LongDocuments::Windows(windows));
+        }
+        if let Some(template) = self.template {
+            builder = builder.template(template);
+        }
+        match &self.instruction {
+            Some(text) => builder.instruction(text),
+            None => builder,
+        }
+    }
+}
