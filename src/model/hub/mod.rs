@@ -9,7 +9,8 @@
 //! - [`name`]: repositories, revisions and file names, checked before they become paths;
 //! - [`settings`]: the variables of `huggingface_hub`;
 //! - [`http`]: requests, redirects, the token, retries; [`listing`]: which files a commit has;
-//! - [`plan`]: which of them the model needs, and what is missing; [`cache`]: the folders on disk;
+//! - [`plan`]: which of them the model needs, and what is missing; [`cache`]: the folders on disk; [`session`]: whom to
+//!   ask, the cache or the Hub, and fetching a plan;
 //! - [`download`]: one file, resumed, locked, checked by its [`hash`]; [`verify`]: the same check later;
 //! - [`events`]: what is told meanwhile.
 //!
@@ -24,25 +25,22 @@ mod http;
 mod listing;
 mod name;
 mod plan;
+mod session;
 mod settings;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::catalogue::CatalogueEntry;
 use super::precision::{FileChoice, Precision};
-use crate::error::{Error, ErrorKind, Result};
-use cache::Cache;
-use download::Download;
+use crate::error::Result;
 pub use events::HubEvent;
 use events::Listener;
-use http::{Client, Failure};
-use listing::{Listing, RepositoryFile};
 use name::{Repository, Revision};
 pub use plan::{HubFile, HubPlan};
-use settings::Settings;
+use session::Session;
 pub use verify::{FileState, VerifiedFile};
 
 /// The branch that is meant where none is named.
@@ -198,11 +196,11 @@ impl HubModel {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Hub`] if the repository does not exist, may not be read or cannot be reached, or is not in the cache
-    /// and the network is out of bounds; [`ErrorKind::Model`] if it has no usable ONNX file; [`ErrorKind::Options`] if an
+    /// [`ErrorKind::Hub`](crate::ErrorKind::Hub) if the repository does not exist, may not be read or cannot be reached, or is not in the cache
+    /// and the network is out of bounds; [`ErrorKind::Model`](crate::ErrorKind::Model) if it has no usable ONNX file; [`ErrorKind::Options`](crate::ErrorKind::Options) if an
     /// option makes no sense.
     pub fn plan(&self) -> Result<HubPlan> {
-        Ok(Session::open(self)?.prepare(&self.choice(&FileChoice::default())?)?.plan)
+        Session::open(self)?.plan(&self.choice(&FileChoice::default())?)
     }
 
     /// Fetches what is missing, and returns what is then in the cache: the model is in [`HubPlan::folder`].
@@ -211,8 +209,8 @@ impl HubModel {
     ///
     /// # Errors
     ///
-    /// As for [`plan`](Self::plan); [`ErrorKind::Hub`] also if a file's hash is wrong, a connection fails for good, or the disk
-    /// has no room; [`ErrorKind::Io`] if the cache cannot be written.
+    /// As for [`plan`](Self::plan); [`ErrorKind::Hub`](crate::ErrorKind::Hub) also if a file's hash is wrong, a connection fails for good, or the disk
+    /// has no room; [`ErrorKind::Io`](crate::ErrorKind::Io) if the cache cannot be written.
     pub fn pull(&self) -> Result<HubPlan> {
         self.fetch(&FileChoice::default())
     }
@@ -221,20 +219,14 @@ impl HubModel {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Hub`] if nothing of the revision is in the cache, [`ErrorKind::Io`] if a file cannot be read.
+    /// [`ErrorKind::Hub`](crate::ErrorKind::Hub) if nothing of the revision is in the cache, [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read.
     pub fn verify(&self) -> Result<Vec<VerifiedFile>> {
-        let session = Session::open(self)?;
-        let commit = session.cache.commit(&session.revision).filter(|commit| session.cache.snapshot(commit).is_dir());
-        match commit {
-            Some(commit) => verify::verify(&session.cache, &commit),
-            None => Err(session.not_cached("nothing of it can be checked")),
-        }
+        Session::open(self)?.verify()
     }
 
     /// Fetches what is missing of the file that a builder asks for, else of this model's own choice.
     pub(super) fn fetch(&self, builder: &FileChoice) -> Result<HubPlan> {
-        let session = Session::open(self)?;
-        session.fetch(session.prepare(&self.choice(builder)?)?)
+        Session::open(self)?.pull(&self.choice(builder)?)
     }
 
     /// The catalogue's entry, if the model was named by it.
@@ -276,167 +268,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A model whose names are checked, with its part of the cache.
-struct Session<'a> {
-    settings: Settings,
-    repository: Repository,
-    revision: Revision,
-    cache: Cache,
-    listener: &'a Listener,
-}
-
-/// A plan, and what it was made of.
-struct Prepared {
-    plan: HubPlan,
-    files: Vec<RepositoryFile>,
-    listing: Listing,
-    /// The listing is the Hub's, and may be recorded.
-    is_asked: bool,
-}
-
-impl<'a> Session<'a> {
-    fn open(model: &'a HubModel) -> Result<Self> {
-        let (repository, revision) = model.names()?;
-        let settings = Settings::new(model)?;
-        let cache = Cache::new(&settings.cache, &repository);
-        Ok(Self { settings, repository, revision, cache, listener: &model.listener })
-    }
-
-    fn client(&self) -> Result<Client<'_>> {
-        Client::new(&self.settings, &*self.listener.0)
-    }
-
-    /// Finds out which files are needed and which are there.
-    fn prepare(&self, choice: &FileChoice) -> Result<Prepared> {
-        let commit = self.cache.commit(&self.revision);
-        // A commit never changes: what was recorded of it is still so.
-        if let Some(listing) = self.revision.commit().and_then(|commit| self.cache.recorded(commit)) {
-            return self.planned(listing, choice, false);
-        }
-        if self.settings.offline {
-            let prepared = commit.and_then(|commit| self.prepare_from_cache(&commit, choice));
-            return prepared
-                .unwrap_or_else(|| Err(self.not_cached("and the network is out of bounds (HF_HUB_OFFLINE)")));
-        }
-        let client = self.client()?;
-        let error = match self.ask(&client, choice) {
-            Ok(prepared) => return Ok(prepared),
-            Err(Failure::Refused(error)) => return Err(error),
-            Err(Failure::Unreachable(error)) => error,
-        };
-        let cached = commit.and_then(|commit| self.prepare_from_cache(&commit, choice)?.ok());
-        let Some(prepared) = cached.filter(|prepared| prepared.plan.is_cached()) else { return Err(error) };
-        let commit = prepared.plan.commit();
-        tracing::warn!(error = %error.chain(), commit, "the Hub cannot be reached: the cache is used");
-        (self.listener.0)(&HubEvent::Unreachable { reason: &error.chain(), commit });
-        Ok(prepared)
-    }
-
-    /// Asks the Hub.
-    fn ask(&self, client: &Client<'_>, choice: &FileChoice) -> Result<Prepared, Failure> {
-        let mut listing = Listing::ask(client, &self.repository, &self.revision)?;
-        let (_, needed) = plan::needed(&listing, &self.repository, choice)?;
-        let commit = listing.commit.clone();
-        for file in &mut listing.files {
-            let is_known = file.size.is_some() && file.hash.is_some();
-            if !is_known && needed.iter().any(|needed| needed.name == file.name) {
-                listing::ask_file(client, &self.repository, &commit, file)?;
-            }
-        }
-        Ok(self.planned(listing, choice, true)?)
-    }
-
-    /// What the cache knows of a commit.
-    fn prepare_from_cache(&self, commit: &str, choice: &FileChoice) -> Option<Result<Prepared>> {
-        if let Some(listing) = self.cache.recorded(commit) {
-            return Some(self.planned(listing, choice, false));
-        }
-        let listing = self.cache.listed(commit)?;
-        Some(self.planned(listing, choice, false).map_err(|error| {
-            let message = format!("of {} only a part is in the cache {}", self.repository, self.cache.root().display());
-            Error::new(error.kind(), message).with_source(error)
-        }))
-    }
-
-    fn planned(&self, listing: Listing, choice: &FileChoice, is_asked: bool) -> Result<Prepared> {
-        let (onnx_file, files) = plan::needed(&listing, &self.repository, choice)?;
-        let commit = listing.commit.clone();
-        let planned = files.iter().map(|file| HubFile::look_up(&self.cache, &commit, file));
-        let plan = HubPlan {
-            repository: self.repository.to_string(),
-            revision: self.revision.to_string(),
-            folder: self.cache.snapshot(&commit),
-            onnx_file,
-            files: planned.collect(),
-            free: free_space(self.cache.root()),
-            commit,
-        };
-        Ok(Prepared { plan, files, listing, is_asked })
-    }
-
-    /// Fetches what a plan misses.
-    fn fetch(&self, prepared: Prepared) -> Result<HubPlan> {
-        let Prepared { mut plan, files, listing, is_asked } = prepared;
-        let commit = plan.commit.clone();
-        let is_cached = plan.is_cached();
-        if !is_cached {
-            if self.settings.offline {
-                let missing: Vec<&str> =
-                    plan.files.iter().filter(|file| !file.is_cached).map(|file| file.name.as_str()).collect();
-                let what = format!("and the network is out of bounds (HF_HUB_OFFLINE): missing {}", missing.join(", "));
-                return Err(self.not_cached(&what));
-            }
-            plan.check_space()?;
-            self.cache.prepare()?;
-            (self.listener.0)(&HubEvent::Plan(&plan));
-            let client = self.client()?;
-            let download = Download {
-                client: &client,
-                cache: &self.cache,
-                repository: &self.repository,
-                commit: &commit,
-                report: &*self.listener.0,
-            };
-            for (file, planned) in files.iter().zip(&mut plan.files) {
-                if !planned.is_cached {
-                    download.fetch(file)?;
-                    (planned.cached, planned.is_cached) = (planned.size, true);
-                }
-            }
-        }
-        files.iter().try_for_each(|file| self.cache.link(&commit, file))?;
-        if is_asked {
-            match self.cache.record_fetched(&self.revision, &listing) {
-                // A complete cache may be one that nobody can write to.
-                Err(error) if is_cached => tracing::debug!(error = %error.chain(), "the listing is not recorded"),
-                recorded => recorded?,
-            }
-        }
-        Ok(plan)
-    }
-
-    fn not_cached(&self, why: &str) -> Error {
-        Error::new(
-            ErrorKind::Hub,
-            format!(
-                "{}@{} is not in the cache {}, {why}. Where there is a network, fetch it with `crossrank models pull \
-                 hub:{}@{}`",
-                self.repository,
-                self.revision,
-                self.cache.root().display(),
-                self.repository,
-                self.revision
-            ),
-        )
-    }
-}
-
-/// The free bytes of the disk that a folder is, or will be, on.
-fn free_space(folder: &Path) -> Option<u64> {
-    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
-    fs4::available_space(existing).ok()
-}
-
 /// A part of an address: everything but RFC 3986's unreserved characters is encoded, as by Python's `quote(safe="")`.
 fn url_part(text: &str) -> String {
     const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -446,6 +277,7 @@ fn url_part(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn names_with_and_without_a_revision() {
