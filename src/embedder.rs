@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loading::{LoadOptions, Loaded};
 use crate::model::dense::{self, Module};
 use crate::model::pooling::{EmbeddingSpec, Prompts};
-use crate::model::{ModelInfo, ModelSource, Pooling, Task};
+use crate::model::{ModelInfo, ModelSource, Pooling, Precision, Task};
 use crate::pipeline;
 use crate::ranking::TruncatedDocument;
 use crate::scoring::BiEncoder;
@@ -179,10 +179,17 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The ONNX file within the model, such as `onnx/model_int8.onnx`; by default `model.onnx`, else
-    /// `onnx/model.onnx`.
+    /// The ONNX file within the model, such as `onnx/model_O3.onnx`; by default `model.onnx`, else `onnx/model.onnx`, else
+    /// the only one that there is. Of several others none is taken: the error lists them.
     pub fn onnx_file(mut self, name: impl Into<String>) -> Self {
-        self.load.onnx_file = Some(name.into());
+        self.load.file.onnx_file = Some(name.into());
+        self
+    }
+
+    /// The precision of the ONNX file, where the model has several: see [`Precision::file_names`]. Together with
+    /// [`onnx_file`](Self::onnx_file), and for the bundled models, which have one file, it is an error.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.load.file.precision = Some(precision);
         self
     }
 

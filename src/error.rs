@@ -26,6 +26,9 @@ pub enum ErrorKind {
     Inference,
     /// A file could not be read or written.
     Io,
+    /// A model of the Hub cannot be had: it does not exist or may not be read, the network fails or is out of bounds, a
+    /// file arrived damaged, or the disk has no room for it.
+    Hub,
 }
 
 /// An error of this library: a kind, a message that says what to do, and the error beneath, if there is one.

@@ -21,8 +21,9 @@
 //!
 //! - [`Reranker`] and [`Embedder`] are the two engines. They are loaded once, used through `&self` by any number of
 //!   threads, and say of themselves what runs ([`ModelInfo`]): files, precision, limits, head or pooling, device.
-//! - A model is the bundled one, a folder in the layout of a Hub repository, or bytes in memory ([`ModelSource`]). What
-//!   its files declare is obeyed; a model that cannot work is refused when it is loaded, with the reason.
+//! - A model is the bundled one, a folder in the layout of a Hub repository, bytes in memory, or a repository of the
+//!   Hugging Face Hub ([`ModelSource`]); [`catalogue`](catalogue()) has names of known ones. What its files declare is obeyed;
+//!   a model that cannot work is refused when it is loaded, with the reason.
 //! - [`ComputeType`] chooses the numbers in which a model's layers are computed, on this crate's own kernels: fp32, 16-bit
 //!   or 8-bit integers, from the same file.
 //! - [`Ranking`] is the result: indexes and scores by falling score, ties in the caller's order, with a report of the
@@ -40,13 +41,17 @@
 //!   input, with the same inputs run alone.)
 //! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and
 //!   does not panic on user data: an [`Error`] says what is wrong, the limit, the value and what to do.
-//! - No network is used at run time. (ONNX Runtime from 1.29 on has telemetry of its own: see [`runtime`].)
+//! - No network is used at run time, but for a model that is named as one of the Hub, by [`ModelSource::hub`],
+//!   `hub:organisation/name` or a name of the catalogue; with `HF_HUB_OFFLINE=1`, or without the feature `hub`, none is
+//!   used for those either. (ONNX Runtime from 1.29 on has telemetry of its own: see [`runtime`].)
 //! - Calls block until they are done; in an async program, run them where blocking is allowed.
 //!
 //! # Features
 //!
-//! - `cli` (default): the command line, with `bundled-models` and `fetch-runtime`.
+//! - `cli` (default): the command line, with `bundled-models`, `fetch-runtime` and `hub`.
 //! - `bundled-models`: the two default models (46 MB) inside the program.
+//! - `hub`: models from the Hugging Face Hub, with an HTTP client (`ureq`, `rustls`). Without it the library has no
+//!   network code.
 //! - `fetch-runtime`: at build time, fetch the official ONNX Runtime library with pip if the machine has none; implies
 //!   `load-dynamic`.
 //! - `load-dynamic`: find an ONNX Runtime library at run time (see [`runtime`]).
@@ -86,7 +91,12 @@ pub use compute::ComputeType;
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use embeddings::{Embeddings, cosine_similarity};
 pub use error::{Error, ErrorKind, Result};
-pub use model::{LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelSource, PairTemplate, Pooling, PoolingMode};
+pub use model::{
+    CatalogueEntry, CataloguePrompts, LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelKind, ModelSource,
+    PairTemplate, Pooling, PoolingMode, Precision, catalogue,
+};
+#[cfg(feature = "hub")]
+pub use model::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};
 pub use ranking::{Activation, RankOptions, RankedDocument, Ranking, TruncatedDocument};
 pub use reranker::{Reranker, RerankerBuilder};
 pub use scoring::{BiEncoder, CrossEncoder, PairScore, PairScores};

@@ -11,6 +11,7 @@ use crate::model::format::PairFormat;
 use crate::model::graph::GraphFacts;
 use crate::model::head::{FormatOptions, Head, RerankerSpec};
 use crate::model::pooling::EmbeddingSpec;
+use crate::model::precision::FileChoice;
 use crate::model::{Files, ModelInfo, ModelSource, Task};
 use crate::text::{TextEncoder, TextOptions, Tokens, Truncation, TruncationSide};
 use crate::windows::LongDocuments;
@@ -19,7 +20,7 @@ use crate::windows::LongDocuments;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoadOptions {
     pub(crate) source: ModelSource,
-    pub(crate) onnx_file: Option<String>,
+    pub(crate) file: FileChoice,
     pub(crate) threads: Option<usize>,
     pub(crate) compute: Option<ComputeType>,
     pub(crate) max_length: Option<usize>,
@@ -45,7 +46,7 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     pub(crate) fn new(options: &LoadOptions, task: Task) -> Result<Self> {
-        let mut files = Files::open(&options.source, task, options.onnx_file.clone())?;
+        let mut files = Files::open(&options.source, task, &options.file)?;
         let declared = Declared::read(&mut files, options.max_length)?;
         let embedding = match task {
             Task::CrossEncoder => None,
@@ -106,6 +107,7 @@ impl Loaded {
         )?;
         let info = ModelInfo {
             name: files.name().to_owned(),
+            commit: files.commit().map(str::to_owned),
             architecture: config.architecture().map(printable),
             precision: printable(&facts.precision()),
             max_length: declared.max_length.tokens,

@@ -7,7 +7,7 @@ use crate::compute::ComputeType;
 use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
-use crate::model::{ModelInfo, ModelSource, PairTemplate, Task};
+use crate::model::{ModelInfo, ModelSource, PairTemplate, Precision, Task};
 use crate::pipeline;
 use crate::ranking::{Activation, RankOptions, Ranking};
 use crate::reading::{LateInteraction, Reading};
@@ -202,10 +202,17 @@ impl RerankerBuilder {
         self
     }
 
-    /// The ONNX file within the model, such as `onnx/model_int8.onnx`; by default `model.onnx`, else
-    /// `onnx/model.onnx`.
+    /// The ONNX file within the model, such as `onnx/model_O3.onnx`; by default `model.onnx`, else `onnx/model.onnx`, else
+    /// the only one that there is. Of several others none is taken: the error lists them.
     pub fn onnx_file(mut self, name: impl Into<String>) -> Self {
-        self.load.onnx_file = Some(name.into());
+        self.load.file.onnx_file = Some(name.into());
+        self
+    }
+
+    /// The precision of the ONNX file, where the model has several: see [`Precision::file_names`]. Together with
+    /// [`onnx_file`](Self::onnx_file), and for the bundled models, which have one file, it is an error.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.load.file.precision = Some(precision);
         self
     }
 

@@ -14,8 +14,8 @@ pub(super) struct CascadeArguments {
     /// --threshold they are left out. It saves time where the embedding model is faster than the cross-encoder
     #[arg(long, value_name = "M|auto", value_parser = candidates)]
     cascade: Option<Candidates>,
-    /// The embedding model of --cascade: `bundled`, or a folder with model.onnx, config.json, tokenizer.json and, where
-    /// the model has one, modules.json
+    /// The embedding model of --cascade: `bundled`, a folder with model.onnx, config.json, tokenizer.json and, where the
+    /// model has one, modules.json, a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
     #[arg(long, value_name = "MODEL", default_value = "bundled", requires = "cascade")]
     embedder: String,
     /// Keep only the first N dimensions of each embedding of --cascade
@@ -24,6 +24,11 @@ pub(super) struct CascadeArguments {
 }
 
 impl CascadeArguments {
+    /// The model that is named, if a cascade is wanted.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.cascade.map(|_| self.embedder.as_str())
+    }
+
     /// The bi-encoder and how many candidates it chooses, if a cascade is wanted.
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Option<(Timed<Embedder>, Candidates)>, Failure> {
         let Some(candidates) = self.cascade else { return Ok(None) };

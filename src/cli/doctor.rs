@@ -25,6 +25,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    arguments.engine.check(&[&arguments.reranker.reranker, &arguments.embedder.embedder])?;
     let mut report = String::new();
     let mut problems = Vec::new();
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -107,6 +108,9 @@ fn describe_model<T>(
     };
     let info = info(&loaded.engine);
     line(report, role, &info.name);
+    if let Some(commit) = &info.commit {
+        detail(report, "commit", commit);
+    }
     if let Some(architecture) = &info.architecture {
         detail(report, "architecture", architecture);
     }

@@ -11,7 +11,9 @@ mod doctor;
 mod failure;
 mod input;
 mod models;
+mod models_command;
 mod output;
+mod progress;
 mod reading;
 mod rerank;
 mod text;
@@ -25,7 +27,7 @@ use failure::Outcome;
 /// Rerank documents with a cross-encoder, and compare it with a bi-encoder, without any server.
 ///
 /// The models and ONNX Runtime run inside this process. Two models are built in, so that every command works without
-/// a download; name a folder to use another one.
+/// a download; name a folder, or a model of the Hugging Face Hub, to use another one.
 #[derive(Debug, Parser)]
 #[command(
     name = "crossrank",
@@ -42,6 +44,7 @@ struct Arguments {
 enum Command {
     Compare(compare::Arguments),
     Rerank(rerank::Arguments),
+    Models(models_command::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
 }
@@ -51,6 +54,7 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
+        Command::Models(arguments) => models_command::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

@@ -6,15 +6,16 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::message;
+use super::progress;
 use super::reading::ReadingOptions;
 use super::text::count;
-use crossrank::{ComputeType, Embedder, ModelSource, Reranker, TruncatedDocument, runtime};
+use crossrank::{ComputeType, Embedder, ModelSource, Precision, Reranker, TruncatedDocument, runtime};
 
 /// The cross-encoder of a command.
 #[derive(Debug, Args)]
 pub(super) struct RerankerOptions {
-    /// The cross-encoder: `bundled`, or a folder with model.onnx, config.json and tokenizer.json (the layout of a
-    /// Hugging Face Hub repository)
+    /// The cross-encoder: `bundled`, a folder with model.onnx, config.json and tokenizer.json (the layout of a Hugging
+    /// Face Hub repository), a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) reranker: String,
     #[command(flatten)]
@@ -24,8 +25,8 @@ pub(super) struct RerankerOptions {
 /// The bi-encoder of a command.
 #[derive(Debug, Args)]
 pub(super) struct EmbedderOptions {
-    /// The embedding model: `bundled`, or a folder with model.onnx, config.json, tokenizer.json and, where the model
-    /// has one, modules.json
+    /// The embedding model: `bundled`, a folder with model.onnx, config.json, tokenizer.json and, where the model has one,
+    /// modules.json, a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) embedder: String,
     /// Keep only the first N dimensions of each embedding (for models that were trained for it) [default: what the model
@@ -45,6 +46,24 @@ pub(super) struct EngineOptions {
     /// file says, else int16 for the bundled models and float32 for others]
     #[arg(long, value_name = "TYPE")]
     pub(super) compute: Option<ComputeType>,
+
+    /// Which ONNX file of a model is read, where it has several: fp32, fp16, int8, uint8, quantized, q4, q4f16 or bnb4
+    /// [default: fp32, else the only file]. The bundled models have one each, and keep it
+    #[arg(long, value_name = "PRECISION")]
+    pub(super) precision: Option<Precision>,
+}
+
+impl EngineOptions {
+    /// Refuses a --precision that would mean nothing, as only bundled models are named.
+    pub(super) fn check(&self, models: &[&str]) -> Result<(), Failure> {
+        match self.precision {
+            Some(precision) if models.iter().all(|name| *name == "bundled") => Err(Failure::Setup(format!(
+                "--precision {precision} chooses among the ONNX files of a model, and the bundled models have one each; \
+                 name another model with it"
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A loaded engine and the time that loading took.
@@ -53,44 +72,49 @@ pub(super) struct Timed<T> {
     pub(super) load_time: Duration,
 }
 
-impl RerankerOptions {
-    pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
+/// Loads a model into an engine. The two builders have these methods, and no trait, in common.
+macro_rules! load {
+    ($engine:ident, $name:expr, $options:expr, $reading:expr) => {{
         let start = Instant::now();
-        let mut builder = self.reading.apply(Reranker::builder().model(source(&self.reranker)));
-        if let Some(threads) = engine.threads {
+        let (source, options): (ModelSource, &EngineOptions) = (source($name)?, $options);
+        let precision = options.precision.filter(|_| !source.is_bundled());
+        let mut builder = $reading($engine::builder().model(source));
+        if let Some(precision) = precision {
+            builder = builder.precision(precision);
+        }
+        if let Some(threads) = options.threads {
             builder = builder.threads(threads);
         }
-        if let Some(compute) = engine.compute {
+        if let Some(compute) = options.compute {
             builder = builder.compute_type(compute);
         }
         let engine = builder.build()?;
         Ok(Timed { engine, load_time: start.elapsed() })
+    }};
+}
+
+impl RerankerOptions {
+    pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Reranker>, Failure> {
+        load!(Reranker, &self.reranker, engine, |builder| self.reading.apply(builder))
     }
 }
 
 impl EmbedderOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Embedder>, Failure> {
-        let start = Instant::now();
-        let mut builder = Embedder::builder().model(source(&self.embedder));
-        if let Some(threads) = engine.threads {
-            builder = builder.threads(threads);
-        }
-        if let Some(compute) = engine.compute {
-            builder = builder.compute_type(compute);
-        }
-        if let Some(dimensions) = self.dimensions {
-            builder = builder.dimensions(dimensions);
-        }
-        let engine = builder.build()?;
-        Ok(Timed { engine, load_time: start.elapsed() })
+        load!(Embedder, &self.embedder, engine, |builder: crossrank::EmbedderBuilder| match self.dimensions {
+            Some(dimensions) => builder.dimensions(dimensions),
+            None => builder,
+        })
     }
 }
 
-fn source(name: &str) -> ModelSource {
-    match name {
-        "bundled" => ModelSource::bundled(),
-        path => ModelSource::dir(path),
-    }
+/// The model that a name means; what happens while it is fetched is shown.
+fn source(name: &str) -> Result<ModelSource, Failure> {
+    let source = ModelSource::parse(name)?;
+    Ok(match source.hub_model() {
+        Some(model) => model.clone().progress(progress::listener(progress::summary)).into(),
+        None => source,
+    })
 }
 
 /// Loads ONNX Runtime and says which libraries were passed over before one could be used.

@@ -74,6 +74,9 @@ fn finite(text: &str) -> Result<f32, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let models: Vec<&str> =
+        arguments.cascade.model().into_iter().chain([arguments.reranker.reranker.as_str()]).collect();
+    arguments.engine.check(&models)?;
     let bytes = input::read(&arguments.file)?;
     let output = Output::open(arguments.output.as_deref())?;
     load_runtime()?;

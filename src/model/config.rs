@@ -82,7 +82,7 @@ pub(crate) struct Declared {
 }
 
 /// The names that sentence-transformers has had for `sentence_bert_config.json`.
-const SENTENCE_CONFIGS: [&str; 7] = [
+pub(super) const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",

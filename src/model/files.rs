@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 use super::Task;
 use super::info::ModelFile;
 use super::mapped::FileBytes;
+use super::precision::FileChoice;
 use super::source::{MemoryFiles, ModelSource, Origin};
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The names under which an ONNX file may lie, in the order of preference.
-const ONNX_NAMES: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+/// ONNX files are looked for in folders of this depth.
+const ONNX_DEPTH: usize = 3;
 
 /// No configuration or tokenizer file is larger; a model folder may come from anyone.
 const LARGEST_JSON: u64 = 256 << 20;
@@ -27,7 +28,8 @@ const LARGEST_JSON: u64 = 256 << 20;
 pub(crate) struct Files {
     name: String,
     place: Opened,
-    onnx_name: Option<String>,
+    choice: FileChoice,
+    commit: Option<String>,
     read: Vec<ModelFile>,
 }
 
@@ -49,10 +51,20 @@ pub(crate) enum Weights {
 }
 
 impl Files {
-    /// Opens a source. `onnx_name` is the ONNX file to use instead of the usual names.
-    pub(crate) fn open(source: &ModelSource, task: Task, onnx_name: Option<String>) -> Result<Self> {
-        let (name, place) = match &source.0 {
-            Origin::Bundled => bundled(task)?,
+    /// Opens a source, after fetching what is missing of it if it is one of the Hub.
+    pub(crate) fn open(source: &ModelSource, task: Task, choice: &FileChoice) -> Result<Self> {
+        choice.check()?;
+        let mut files = match &source.0 {
+            Origin::Bundled => {
+                let (name, place) = bundled(task)?;
+                if let Some(precision) = choice.precision {
+                    return Err(Error::new(
+                        ErrorKind::Options,
+                        format!("the {name} has one file, and the precision {precision} was asked for; leave that out"),
+                    ));
+                }
+                Self::new(name, place)
+            }
             Origin::Dir(path) => {
                 if !path.is_dir() {
                     let what = if path.exists() { "is not a folder" } else { "does not exist" };
@@ -61,16 +73,41 @@ impl Files {
                         path.display()
                     )));
                 }
-                (path.display().to_string(), Opened::Dir(path.clone()))
+                Self::new(path.display().to_string(), Opened::Dir(path.clone()))
             }
-            Origin::Memory(files) => ("in-memory model".to_owned(), Opened::Memory(files.clone())),
+            Origin::Memory(files) => Self::new("in-memory model".to_owned(), Opened::Memory(files.clone())),
+            #[cfg(feature = "hub")]
+            Origin::Hub(model) => return Self::fetch(model, task, choice),
         };
-        Ok(Self { name, place, onnx_name, read: Vec::new() })
+        files.choice = choice.clone();
+        Ok(files)
+    }
+
+    fn new(name: String, place: Opened) -> Self {
+        Self { name, place, choice: FileChoice::default(), commit: None, read: Vec::new() }
+    }
+
+    /// The files of a model of the Hub: the folder in the cache, and in it the file that the plan chose.
+    #[cfg(feature = "hub")]
+    fn fetch(model: &super::HubModel, task: Task, choice: &FileChoice) -> Result<Self> {
+        if let Some(entry) = model.entry() {
+            entry.check_task(task)?;
+        }
+        let plan = model.fetch(choice)?;
+        let mut files = Self::new(model.title(), Opened::Dir(plan.folder().to_owned()));
+        files.choice.onnx_file = Some(plan.onnx_file().to_owned());
+        files.commit = Some(plan.commit().to_owned());
+        Ok(files)
     }
 
     /// What people call the model: the folder's path, or what it is.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The commit of a model of the Hub.
+    pub(crate) fn commit(&self) -> Option<&str> {
+        self.commit.as_deref()
     }
 
     /// The files that were read so far.
@@ -126,32 +163,44 @@ impl Files {
         }
     }
 
-    /// The ONNX file.
+    /// The ONNX file. Its external data, which ONNX Runtime reads from beside it, is noted among the files that are read.
     pub(crate) fn weights(&mut self) -> Result<Weights> {
-        let names: Vec<String> = match &self.onnx_name {
-            Some(name) => vec![name.clone()],
-            None => ONNX_NAMES.map(str::to_owned).to_vec(),
-        };
-        for name in &names {
-            let weights = match &self.place {
-                #[cfg(feature = "bundled-models")]
-                Opened::Bundled(files) => find(files, name).map(Weights::Static),
-                Opened::Dir(folder) => {
-                    let path = folder.join(name);
-                    path.is_file().then_some(Weights::File(path))
-                }
-                Opened::Memory(memory) => memory.files.get(name).cloned().map(Weights::Shared),
-            };
-            if let Some(weights) = weights {
-                self.read.push(ModelFile::new(name, weights.size()?));
-                return Ok(weights);
-            }
+        let export = "export the model to ONNX first, or name the file with `onnx_file`";
+        let has = |name: &str| self.find_weights(name).is_some();
+        let name = self.choice.choose(&self.name, export, has, || self.onnx_names())?;
+        let weights = self.find_weights(&name).ok_or_else(|| Error::model(format!("{} has no {name}", self.name)))?;
+        self.read.push(ModelFile::new(&name, weights.size()?));
+        if let Weights::File(path) = &weights {
+            let external = external_data(path);
+            let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+            self.read.extend(external.iter().map(|(file, bytes)| ModelFile::new(&format!("{folder}{file}"), *bytes)));
         }
-        Err(Error::model(format!(
-            "{} has no {}; export the model to ONNX first, or name the file with `onnx_file`",
-            self.name,
-            names.join(" and no ")
-        )))
+        Ok(weights)
+    }
+
+    fn find_weights(&self, name: &str) -> Option<Weights> {
+        match &self.place {
+            #[cfg(feature = "bundled-models")]
+            Opened::Bundled(files) => find(files, name).map(Weights::Static),
+            Opened::Dir(folder) => {
+                let path = folder.join(name);
+                path.is_file().then_some(Weights::File(path))
+            }
+            Opened::Memory(memory) => memory.files.get(name).cloned().map(Weights::Shared),
+        }
+    }
+
+    /// The names of all ONNX files.
+    fn onnx_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        match &self.place {
+            #[cfg(feature = "bundled-models")]
+            Opened::Bundled(files) => names.extend(files.iter().map(|(name, _)| (*name).to_owned())),
+            Opened::Dir(folder) => add_names(folder, "", ONNX_DEPTH, &mut names),
+            Opened::Memory(memory) => names.extend(memory.files.keys().cloned()),
+        }
+        names.retain(|name| name.ends_with(".onnx"));
+        names
     }
 }
 
@@ -196,6 +245,37 @@ fn bundled(_: Task) -> Result<(String, Opened)> {
 #[cfg(feature = "bundled-models")]
 fn find(files: &'static [super::bundled::BundledFile], name: &str) -> Option<&'static [u8]> {
     files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
+}
+
+/// The names of the files in a folder and those below it; what cannot be read is left out.
+fn add_names(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = entry.path();
+        if path.is_file() {
+            names.push(format!("{prefix}{name}"));
+        } else if depth > 1 {
+            add_names(&path, &format!("{prefix}{name}/"), depth - 1, names);
+        }
+    }
+}
+
+/// The external data of an ONNX file by its usual names (`model.onnx_data`, `model.onnx.data`), with their sizes.
+fn external_data(path: &Path) -> Vec<(String, u64)> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    add_names(folder, "", 1, &mut names);
+    names.retain(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with(['_', '.'])));
+    names.sort();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let bytes = fs::metadata(folder.join(&name)).ok()?.len();
+            Some((name, bytes))
+        })
+        .collect()
 }
 
 fn cannot_read(path: &Path, error: io::Error) -> Error {

@@ -54,8 +54,10 @@ impl fmt::Display for LimitSource {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ModelInfo {
-    /// What people call it: the folder's path, or `bundled cross-encoder`.
+    /// What people call it: the folder's path, `hub:organisation/name`, or `bundled cross-encoder`.
     pub name: String,
+    /// The commit of a repository of the Hub that is used.
+    pub commit: Option<String>,
     /// The files that were read.
     pub files: Vec<ModelFile>,
     /// The architecture that `config.json` names, such as `BertForSequenceClassification`.

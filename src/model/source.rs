@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
+
+use super::catalogue::{CatalogueEntry, near};
+#[cfg(feature = "hub")]
+use super::hub::HubModel;
+use crate::error::{Error, Result};
 
 /// A model: where its files are.
 ///
@@ -30,6 +36,8 @@ pub(crate) enum Origin {
     Bundled,
     Dir(PathBuf),
     Memory(MemoryFiles),
+    #[cfg(feature = "hub")]
+    Hub(Box<HubModel>),
 }
 
 impl ModelSource {
@@ -44,9 +52,127 @@ impl ModelSource {
         Self(Origin::Dir(path.into()))
     }
 
+    /// A repository of the Hugging Face Hub: `organisation/name`. See [`HubModel`] for the options, and for what is fetched when.
+    ///
+    /// A name that cannot be one is an error when the model is used; [`parse`](Self::parse) says so at once.
+    #[cfg(feature = "hub")]
+    pub fn hub(repository: impl Into<String>) -> HubModel {
+        HubModel::new(repository)
+    }
+
+    /// The model that a name means, as on the command line:
+    ///
+    /// - `bundled`: the one that the crate carries;
+    /// - `hub:organisation/name`, or `hub:organisation/name@revision`: a repository of the Hub;
+    /// - the path of a folder that exists: that folder, even if the catalogue has such a name;
+    /// - a name of the [`catalogue`](crate::catalogue()): its repository on the Hub.
+    ///
+    /// Nothing is fetched before the model is loaded.
+    ///
+    /// ```
+    /// use crossrank::ModelSource;
+    ///
+    /// let source = ModelSource::parse("hub:BAAI/bge-reranker-v2-m3@main")?;
+    /// assert_eq!(source.hub_model().unwrap().repository(), "BAAI/bge-reranker-v2-m3");
+    /// assert!(ModelSource::parse("no/such/folder").is_err());
+    /// # Ok::<(), crossrank::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for a malformed name of a repository or revision, and
+    /// [`ErrorKind::Model`](crate::ErrorKind::Model) for a name that means nothing; the message lists what was tried and which
+    /// names of the catalogue are near.
+    pub fn parse(name: &str) -> Result<Self> {
+        if name == "bundled" {
+            return Ok(Self::bundled());
+        }
+        if let Some(repository) = name.strip_prefix("hub:") {
+            return hub_repository(repository);
+        }
+        if Path::new(name).is_dir() {
+            return Ok(Self::dir(name));
+        }
+        if let Some(entry) = CatalogueEntry::find(name) {
+            return hub_entry(entry);
+        }
+        Err(Error::model(unknown(name)))
+    }
+
+    /// The model of the Hub that this is, to set its options: `source.hub_model().cloned()`.
+    #[cfg(feature = "hub")]
+    pub fn hub_model(&self) -> Option<&HubModel> {
+        match &self.0 {
+            Origin::Hub(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the model that the crate carries.
+    pub fn is_bundled(&self) -> bool {
+        matches!(self.0, Origin::Bundled)
+    }
+
     /// Files in memory, under the names that they have in a Hub repository.
     pub fn memory() -> MemoryFiles {
         MemoryFiles::default()
+    }
+}
+
+/// See [`ModelSource::parse`].
+impl FromStr for ModelSource {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::parse(name)
+    }
+}
+
+#[cfg(feature = "hub")]
+fn hub_repository(name: &str) -> Result<ModelSource> {
+    Ok(HubModel::parse(name)?.into())
+}
+
+#[cfg(feature = "hub")]
+fn hub_entry(entry: &'static CatalogueEntry) -> Result<ModelSource> {
+    Ok(HubModel::of_catalogue(entry).into())
+}
+
+#[cfg(not(feature = "hub"))]
+fn hub_repository(name: &str) -> Result<ModelSource> {
+    Err(Error::model(format!("hub:{name} is a model of the Hub, and this build has none: turn on the feature `hub`")))
+}
+
+#[cfg(not(feature = "hub"))]
+fn hub_entry(entry: &'static CatalogueEntry) -> Result<ModelSource> {
+    hub_repository(entry.repository())
+}
+
+/// Why a name means nothing, and what may have been meant.
+fn unknown(name: &str) -> String {
+    let path = Path::new(name);
+    let folder = match path.exists() {
+        true => format!("the model folder {name} is not a folder"),
+        false => format!("the model folder {name} does not exist"),
+    };
+    let mut message = format!(
+        "{folder}, and the catalogue has no model of that name; a model is `bundled`, a folder with model.onnx, config.json \
+         and tokenizer.json, a name that `crossrank models list` shows, or `hub:organisation/name`"
+    );
+    let near = near(name);
+    if !near.is_empty() {
+        message.push_str(&format!("; near names are {}", near.join(", ")));
+    }
+    if name.split('/').count() == 2 && !name.starts_with(['.', '/', '~']) {
+        message.push_str(&format!("; if a repository of the Hub is meant, write hub:{name}"));
+    }
+    message
+}
+
+#[cfg(feature = "hub")]
+impl From<HubModel> for ModelSource {
+    fn from(model: HubModel) -> Self {
+        Self(Origin::Hub(Box::new(model)))
     }
 }
 

@@ -368,7 +368,7 @@ mod tests {
 
     fn declared(folder: &std::path::Path) -> (crate::model::Files, crate::model::config::Declared) {
         use crate::model::{Files, ModelSource, Task, config::Declared};
-        let mut files = Files::open(&ModelSource::dir(folder), Task::CrossEncoder, None).unwrap();
+        let mut files = Files::open(&ModelSource::dir(folder), Task::CrossEncoder, &Default::default()).unwrap();
         let declared = Declared::read(&mut files, None).unwrap();
         (files, declared)
     }

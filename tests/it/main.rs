@@ -1,7 +1,7 @@
 //! The integration tests, in one binary.
 //!
 //! They run small real ONNX models (`tests/fixtures`, made by its `make.py` with the reference libraries, whose numbers
-//! are stored beside them) and the bundled models. Nothing needs a network.
+//! are stored beside them) and the bundled models. Nothing needs a network: the Hub is a small server of our own.
 
 mod bad_models;
 mod bundled;
@@ -9,7 +9,10 @@ mod cli;
 mod determinism;
 mod engines;
 mod fixtures;
+mod hub;
+mod hub_server;
 mod language_models;
 mod late_interaction;
 mod long_documents;
+mod precision;
 mod reference;

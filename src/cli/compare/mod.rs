@@ -87,6 +87,7 @@ struct LoadTimes {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    arguments.engine.check(&[&arguments.reranker.reranker, &arguments.embedder.embedder])?;
     let cases = cases(arguments)?;
     let output = Output::open(arguments.output.as_deref())?;
     let runtime = load_runtime()?;
