@@ -83,6 +83,7 @@ impl Loaded {
         let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;
         let weights = files.weights()?;
         let facts = GraphFacts::read(&weights, files.name())?;
+        files.external(facts.external())?;
         let compute = match (options.compute, facts.compute()) {
             (Some(compute), _) => compute,
             (None, Some(stated)) => stated.parse()?,

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::Task;
 use super::info::ModelFile;
 use super::mapped::FileBytes;
 use super::precision::FileChoice;
 use super::source::{MemoryFiles, ModelSource, Origin};
+use super::{Task, external};
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::loading::printable;
 
 /// ONNX files are looked for in folders of this depth.
 const ONNX_DEPTH: usize = 3;
 
-/// No configuration or tokenizer file is larger; a model folder may come from anyone.
-const LARGEST_JSON: u64 = 256 << 20;
+/// No tokenizer, and no weights of a module behind the graph, are larger; a model folder may come from anyone.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// No configuration file is larger.
+const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// The opened files of one model.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct Files {
     place: Opened,
     choice: FileChoice,
     commit: Option<String>,
+    /// The ONNX file, once it was asked for.
+    onnx_name: String,
     read: Vec<ModelFile>,
 }
 
@@ -84,7 +90,7 @@ impl Files {
     }
 
     fn new(name: String, place: Opened) -> Self {
-        Self { name, place, choice: FileChoice::default(), commit: None, read: Vec::new() }
+        Self { name, place, choice: FileChoice::default(), commit: None, onnx_name: String::new(), read: Vec::new() }
     }
 
     /// The files of a model of the Hub: the folder in the cache, and in it the file that the plan chose.
@@ -163,19 +169,33 @@ impl Files {
         }
     }
 
-    /// The ONNX file. Its external data, which ONNX Runtime reads from beside it, is noted among the files that are read.
+    /// The ONNX file.
     pub(crate) fn weights(&mut self) -> Result<Weights> {
         let export = "export the model to ONNX first, or name the file with `onnx_file`";
         let has = |name: &str| self.find_weights(name).is_some();
         let name = self.choice.choose(&self.name, export, has, || self.onnx_names())?;
         let weights = self.find_weights(&name).ok_or_else(|| Error::model(format!("{} has no {name}", self.name)))?;
         self.read.push(ModelFile::new(&name, weights.size()?));
-        if let Weights::File(path) = &weights {
-            let external = external_data(path);
-            let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
-            self.read.extend(external.iter().map(|(file, bytes)| ModelFile::new(&format!("{folder}{file}"), *bytes)));
-        }
+        self.onnx_name = name;
         Ok(weights)
+    }
+
+    /// The files beside the ONNX file that it names as its external data: ONNX Runtime is going to read them. They are
+    /// checked, and noted among the files that are read.
+    pub(crate) fn external<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
+        if let Opened::Dir(folder) = &self.place {
+            self.read.extend(external::files(folder, &self.onnx_name, names)?);
+            return Ok(());
+        }
+        match names.next() {
+            None => Ok(()),
+            Some(name) => Err(Error::model(format!(
+                "the weights of {} are in a file of their own, `{}`, which a model in memory cannot have; load it from a \
+                 folder",
+                self.name,
+                printable(name)
+            ))),
+        }
     }
 
     fn find_weights(&self, name: &str) -> Option<Weights> {
@@ -260,26 +280,15 @@ fn add_names(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>)
     }
 }
 
-/// The external data of an ONNX file by its usual names (`model.onnx_data`, `model.onnx.data`), with their sizes.
-fn external_data(path: &Path) -> Vec<(String, u64)> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Vec::new();
-    };
-    let mut names = Vec::new();
-    add_names(folder, "", 1, &mut names);
-    names.retain(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with(['_', '.'])));
-    names.sort();
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let bytes = fs::metadata(folder.join(&name)).ok()?.len();
-            Some((name, bytes))
-        })
-        .collect()
-}
-
 fn cannot_read(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).with_source(error)
+}
+
+/// The most bytes of a file, by its name.
+fn most_bytes(path: &Path) -> u64 {
+    let is_tokenizer = path.file_name().is_some_and(|name| name == "tokenizer.json");
+    let is_weights = path.extension().is_some_and(|extension| extension == "safetensors");
+    if is_tokenizer || is_weights { LARGEST_FILE } else { LARGEST_CONFIG }
 }
 
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -293,11 +302,16 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
     if !meta.is_file() {
         return Err(Error::model(format!("{} is not a plain file", path.display())));
     }
+    let most = most_bytes(path);
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LARGEST_JSON + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST_JSON {
+    // A file may grow after it was looked at.
+    if meta.len() <= most {
+        File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    }
+    let length = meta.len().max(bytes.len() as u64);
+    if length > most {
         return Err(Error::model(format!(
-            "{} has more than the {LARGEST_JSON} bytes that a configuration or tokenizer file may have",
+            "{} has {length} bytes, and {most} are the most that such a file may have",
             path.display()
         )));
     }

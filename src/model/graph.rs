@@ -425,6 +425,44 @@ mod tests {
         assert!(GraphFacts::read(&Weights::Shared([].into()), "it").unwrap_err().to_string().contains("no graph"));
     }
 
+    /// A field of bytes.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        let mut length = bytes.len();
+        while length > 0x7f {
+            field.push(length as u8 & 0x7f | 0x80);
+            length >>= 7;
+        }
+        field.push(length as u8);
+        field.extend(bytes);
+        field
+    }
+
+    #[test]
+    fn names_of_external_data_are_found_wherever_a_tensor_may_be() {
+        let entry = [field(1, b"location"), field(2, b"x.bin")].concat();
+        let tensor = field(13, &entry);
+        let names = |graph: Vec<u8>| -> Vec<String> {
+            model(Cursor::new(field(7, &graph))).unwrap().external().map(str::to_owned).collect()
+        };
+        assert_eq!(names(field(5, &tensor)), ["x.bin"], "an initializer");
+        let constant = field(1, &field(5, &field(5, &tensor)));
+        assert_eq!(names(constant), ["x.bin"], "a constant's value");
+        let nested = field(1, &field(5, &field(6, &field(5, &tensor))));
+        assert_eq!(names(nested), ["x.bin"], "in a graph within the graph");
+        assert!(names(field(1, &field(4, b"Add"))).is_empty());
+    }
+
+    #[test]
+    fn graphs_that_are_nested_without_end_are_refused() {
+        let mut graph = Vec::new();
+        for _ in 0..DEEPEST + 2 {
+            graph = field(1, &field(5, &field(6, &graph)));
+        }
+        let error = model(Cursor::new(field(7, &graph))).unwrap_err();
+        assert!(error.to_string().contains("nested"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

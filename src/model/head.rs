@@ -98,20 +98,19 @@ type Chosen = (PairFormat, Option<String>, Option<PairTemplate>);
 fn format(files: &mut Files, architecture: &str, answers: bool, options: &FormatOptions) -> Result<Chosen> {
     let instruction = options.instruction.as_deref();
     let mut refused = None;
-    if answers || ChatTemplate::is_declared(files)? {
-        if let Some(chat) = ChatTemplate::read(files)? {
-            let prompts = Prompts::read(files)?;
-            let declared = Some(prompts.of_texts()).filter(|prompt| !prompt.is_empty());
-            match chat.pair_format(instruction.or(declared)) {
-                Ok(format) => {
-                    if instruction.is_some() && Ok(&format) == chat.pair_format(None).as_ref() {
-                        refuse_options(options, "the model's chat template takes none")?;
-                    }
-                    return Ok((PairFormat::Text(format), Some(chat.declared_in.to_owned()), None));
+    let chat = if answers || ChatTemplate::is_declared(files)? { ChatTemplate::read(files)? } else { None };
+    if let Some(chat) = chat {
+        let prompts = Prompts::read(files)?;
+        let declared = Some(prompts.of_texts()).filter(|prompt| !prompt.is_empty());
+        match chat.pair_format(instruction.or(declared)) {
+            Ok(format) => {
+                if instruction.is_some() && Ok(&format) == chat.pair_format(None).as_ref() {
+                    refuse_options(options, "the model's chat template takes none")?;
                 }
-                Err(reason) => {
-                    refused = Some(format!("the chat template in {} cannot be used: {reason}", chat.declared_in));
-                }
+                return Ok((PairFormat::Text(format), Some(chat.declared_in.to_owned()), None));
+            }
+            Err(reason) => {
+                refused = Some(format!("the chat template in {} cannot be used: {reason}", chat.declared_in))
             }
         }
     }

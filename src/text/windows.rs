@@ -54,12 +54,15 @@ pub(super) fn windows(
     Ok(if found.len() > 1 { found } else { Vec::new() })
 }
 
-/// The beginning of a text, with more tokens than the room (with [`SLACK`]), and their places; nothing if all of it fits.
+/// A part of a text and the places of its tokens.
+type Piece<'a> = (&'a str, Vec<Range<usize>>);
+
+/// The beginning of a text, with more tokens than the room (with [`SLACK`]); nothing if all of it fits.
 fn piece<'a>(
     text: &'a str,
     room: usize,
     tokenise: &impl Fn(&str) -> Result<Vec<Range<usize>>>,
-) -> Result<Option<(&'a str, Vec<Range<usize>>)>> {
+) -> Result<Option<Piece<'a>>> {
     let mut bytes = room.saturating_mul(8).min(MOST_BYTES);
     loop {
         let piece = &text[..text.floor_char_boundary(bytes)];

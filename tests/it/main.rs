@@ -16,3 +16,4 @@ mod late_interaction;
 mod long_documents;
 mod precision;
 mod reference;
+mod untrusted;
