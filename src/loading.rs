@@ -100,6 +100,7 @@ impl Loaded {
                 decoder_start: config.decoder_start(),
                 output: match &head {
                     Some(Head::Labels) => OutputKind::Logits,
+                    Some(Head::Pooled(_)) => OutputKind::Embedding,
                     Some(Head::NextToken { .. }) => OutputKind::NextToken,
                     Some(Head::LateInteraction(_)) => OutputKind::TokenVectors,
                     None => OutputKind::Embedding,

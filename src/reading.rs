@@ -5,8 +5,10 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::engine::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::printable;
+use crate::model::dense::{Dense, Module};
 use crate::model::head::{Head, Word};
 use crate::model::late::LateSpec;
+use crate::model::pooling::EmbeddingSpec;
 use crate::text::{LateEncoder, TextEncoder, Tokens};
 
 /// How logits come out of a graph's output.
@@ -14,6 +16,8 @@ use crate::text::{LateEncoder, TextEncoder, Tokens};
 pub(crate) enum Reading {
     /// The output has them.
     Labels,
+    /// They are made of the tokens' vectors.
+    Pooled(Box<EmbeddingSpec>),
     /// The words that answer, of the logits for the next token.
     NextToken { positive: usize, negative: Option<usize> },
     /// Query and document are read apart.
@@ -22,9 +26,10 @@ pub(crate) enum Reading {
 
 impl Reading {
     /// Looks up the head's words and lengths in the tokenizer.
-    pub(crate) fn new(head: &Head, encoder: &TextEncoder, model: &str) -> Result<Self> {
+    pub(crate) fn new(head: Head, encoder: &TextEncoder, model: &str) -> Result<Self> {
         Ok(match head {
             Head::Labels => Self::Labels,
+            Head::Pooled(spec) => Self::Pooled(spec),
             Head::NextToken { positive, negative } => {
                 let id = |word: &Word| {
                     let id = match word {
@@ -38,7 +43,7 @@ impl Reading {
                         ))
                     })
                 };
-                Self::NextToken { positive: id(positive)?, negative: negative.as_ref().map(id).transpose()? }
+                Self::NextToken { positive: id(&positive)?, negative: negative.as_ref().map(id).transpose()? }
             }
             Head::LateInteraction(spec) => Self::Late(LateInteraction::new(encoder, spec)?),
         })
@@ -52,6 +57,10 @@ impl Reading {
         };
         match self {
             Self::Labels => "labels".to_owned(),
+            Self::Pooled(spec) => {
+                let modules: Vec<String> = spec.modules.iter().map(Module::to_string).collect();
+                format!("{} pooling, {}", spec.pooling, modules.join(", "))
+            }
             Self::NextToken { positive, negative: Some(negative) } => {
                 format!("next token: {} against {}", word(*positive), word(*negative))
             }
@@ -61,36 +70,47 @@ impl Reading {
     }
 
     /// Whether the output, `[…, width]` for one input, is one that can be read; the number of logits.
-    pub(crate) fn check(&self, shape: &[usize]) -> std::result::Result<usize, &'static str> {
+    pub(crate) fn check(&mut self, shape: &[usize]) -> std::result::Result<usize, String> {
         match (self, shape) {
-            (Self::Labels, &[labels]) => Ok(labels),
-            (Self::Labels, _) => Err("a cross-encoder gives [labels]"),
+            // A graph that has pooling and modules inside.
+            (Self::Labels | Self::Pooled(_), &[labels]) => Ok(labels),
+            (Self::Labels, _) => Err("a cross-encoder gives [labels]".to_owned()),
+            (Self::Pooled(spec), &[_, width]) => {
+                let pooled = width * spec.pooling.modes().len();
+                let after = |width, module: &Module| module.width_after(width);
+                spec.modules.iter().try_fold(pooled, after).map_err(|error| error.to_string())
+            }
             // A graph that keeps nothing but the difference of the words' logits.
             (Self::NextToken { .. }, &[1] | &[_, 1]) => Ok(1),
             (Self::NextToken { positive, negative }, &[words] | &[_, words]) => {
                 let largest = (*positive).max(negative.unwrap_or(0));
-                if largest < words {
-                    Ok(1)
-                } else {
-                    Err("a language model gives a logit for each word of its vocabulary")
-                }
+                let wanted = "a language model gives a logit for each word of its vocabulary";
+                if largest < words { Ok(1) } else { Err(wanted.to_owned()) }
             }
-            (Self::Late(_), &[_, _]) => Ok(1),
-            (Self::Late(_), _) => Err("late interaction needs [tokens, dimensions]"),
-            (Self::NextToken { .. }, _) => Err("a language model gives [tokens, words]"),
+            (Self::Late(late), &[_, width]) => late.fit(width).map(|()| 1),
+            (Self::Late(_), _) => Err("late interaction needs [tokens, dimensions]".to_owned()),
+            (Self::NextToken { .. } | Self::Pooled(_), _) => Err("[tokens, words or dimensions] is wanted".to_owned()),
         }
     }
 
     /// The logits of a graph that reads the pair together.
-    pub(crate) fn logits(&self, output: Output<'_>) -> Vec<f32> {
-        let Self::NextToken { positive, negative } = self else { return output.values.to_vec() };
-        let words = output.shape.last().copied().unwrap_or(0);
-        let last = &output.values[output.values.len() - words..];
-        vec![match (last, negative) {
-            ([difference], _) => *difference,
-            (last, Some(negative)) => last[*positive] - last[*negative],
-            (last, None) => last[*positive],
-        }]
+    pub(crate) fn logits(&self, output: Output<'_>) -> Result<Vec<f32>> {
+        match (self, output.shape) {
+            (Self::Pooled(spec), &[_, _]) => {
+                let pooled = spec.pooling.pool(vectors(output)?);
+                Ok(spec.modules.iter().fold(pooled, |vector, module| module.apply(vector)))
+            }
+            (Self::NextToken { positive, negative }, shape) => {
+                let words = shape.last().copied().unwrap_or(0);
+                let last = &output.values[output.values.len() - words..];
+                Ok(vec![match (last, negative) {
+                    ([difference], _) => *difference,
+                    (last, Some(negative)) => last[*positive] - last[*negative],
+                    (last, None) => last[*positive],
+                }])
+            }
+            (Self::Labels | Self::Pooled(_) | Self::Late(_), _) => Ok(output.values.to_vec()),
+        }
     }
 }
 
@@ -99,6 +119,7 @@ impl Reading {
 #[derive(Debug)]
 pub(crate) struct LateInteraction {
     pub(crate) texts: LateEncoder,
+    projections: Vec<Dense>,
     normalize: bool,
 }
 
@@ -107,8 +128,30 @@ pub(crate) struct LateInteraction {
 pub(crate) struct QueryVectors(Array2<f32>);
 
 impl LateInteraction {
-    fn new(encoder: &TextEncoder, spec: &LateSpec) -> Result<Self> {
-        Ok(Self { texts: LateEncoder::new(encoder, spec)?, normalize: spec.normalize })
+    fn new(encoder: &TextEncoder, spec: LateSpec) -> Result<Self> {
+        let texts = LateEncoder::new(encoder, &spec)?;
+        Ok(Self { texts, projections: spec.projections, normalize: spec.normalize })
+    }
+
+    /// Whether vectors of this width can be projected. A graph that gives what the last projection gives, and not what the
+    /// first one takes, has them inside.
+    fn fit(&mut self, width: usize) -> std::result::Result<(), String> {
+        let (Some(first), Some(last)) = (self.projections.first(), self.projections.last()) else { return Ok(()) };
+        if first.inputs() != width && last.outputs() == width {
+            self.projections.clear();
+            return Ok(());
+        }
+        let mut given = width;
+        for projection in &self.projections {
+            if projection.inputs() != given {
+                return Err(format!(
+                    "a projection of modules.json takes {} dimensions, not {given}",
+                    projection.inputs()
+                ));
+            }
+            given = projection.outputs();
+        }
+        Ok(())
     }
 
     pub(crate) fn query(&self, output: Output<'_>) -> Result<QueryVectors> {
@@ -130,11 +173,10 @@ impl LateInteraction {
 
     /// The vectors of the tokens that are kept.
     fn vectors(&self, output: Output<'_>, keep: impl Fn(usize) -> bool) -> Result<Array2<f32>> {
-        let wrong = || Error::new(ErrorKind::Inference, "the output does not have its own shape");
-        let &[tokens, dimensions] = output.shape else { return Err(wrong()) };
-        let all = ArrayView2::from_shape((tokens, dimensions), output.values).map_err(|_| wrong())?;
-        let kept: Vec<usize> = (0..tokens).filter(|token| keep(*token)).collect();
-        let mut vectors = all.select(Axis(0), &kept);
+        let all = vectors(output)?;
+        let kept: Vec<usize> = (0..all.nrows()).filter(|token| keep(*token)).collect();
+        let hidden = all.select(Axis(0), &kept);
+        let mut vectors = self.projections.iter().fold(hidden, |vectors, projection| projection.apply_rows(&vectors));
         if self.normalize {
             for mut vector in vectors.rows_mut() {
                 let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12) as f32;
@@ -143,4 +185,11 @@ impl LateInteraction {
         }
         Ok(vectors)
     }
+}
+
+/// The vectors of an output's tokens.
+fn vectors(output: Output<'_>) -> Result<ArrayView2<'_, f32>> {
+    let wrong = || Error::new(ErrorKind::Inference, "the output does not have its own shape");
+    let &[tokens, dimensions] = output.shape else { return Err(wrong()) };
+    ArrayView2::from_shape((tokens, dimensions), output.values).map_err(|_| wrong())
 }

@@ -123,7 +123,7 @@ impl Reranker {
             engine,
             &plan.texts(documents),
             |document| encoder.pair(&query, document),
-            |_, output| Ok(self.reading.logits(output)),
+            |_, output| self.reading.logits(output),
         );
         Ok(self.scores().collect(&processed, &plan, documents, 0))
     }
@@ -298,7 +298,7 @@ impl RerankerBuilder {
         let Some(head) = loaded.head.take() else {
             return Err(Error::model("the model has no description of its head"));
         };
-        let reading = Reading::new(&head, &loaded.encoder, &loaded.info.name)?;
+        let mut reading = Reading::new(head, &loaded.encoder, &loaded.info.name)?;
         let labels = reading.check(&loaded.trial_shape).map_err(|wanted| {
             Error::model(format!(
                 "the output `{}` of {} has the shape {:?} for one pair; {wanted}",
@@ -308,7 +308,7 @@ impl RerankerBuilder {
         let config = &loaded.declared.config;
         let names = match &reading {
             Reading::Labels => label_names(config, labels, &loaded.info.name)?,
-            Reading::NextToken { .. } | Reading::Late(_) => Vec::new(),
+            Reading::Pooled(_) | Reading::NextToken { .. } | Reading::Late(_) => Vec::new(),
         };
         let label = choose_label(&names, labels, self.label.as_deref(), &loaded.info.name)?;
         let declared = if self.activation.is_none() { loaded.declared.activation()? } else { None };

@@ -1,4 +1,5 @@
-//! What sentence-transformers may run on a pooled vector: its modules `Dense`, `LayerNorm` and `Normalize`.
+//! What sentence-transformers may run on a pooled vector, or on each token's: its modules `Dense`, `LayerNorm` and
+//! `Normalize`.
 //!
 //! `Dense` is `activation(W · x + b)`; its folder has `config.json` (`in_features`, `out_features`, `bias`,
 //! `activation_function`) and `model.safetensors` (`linear.weight`, `[out, in]`, and `linear.bias`). `LayerNorm` has
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use super::files::Files;
 use crate::error::{Error, Result};
 use crate::kernels::gelu;
+use crate::loading::printable;
 
 /// A module between the pooling and the final normalisation.
 #[derive(Debug)]
@@ -21,6 +23,30 @@ pub(crate) enum Module {
     Dense(Dense),
     LayerNorm(LayerNorm),
     Normalize,
+}
+
+/// What a module is fed and what it makes, by sentence-transformers' names of features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A pooled vector, and another one.
+    Pooled,
+    /// A pooled vector, and another one or a cross-encoder's scores.
+    Scores,
+    /// The vector of each token.
+    Tokens,
+}
+
+impl Place {
+    fn takes(self, input: Option<&str>, output: Option<&str>) -> bool {
+        match (self, input.unwrap_or("sentence_embedding")) {
+            (Place::Pooled, "sentence_embedding") => matches!(output, None | Some("sentence_embedding")),
+            (Place::Scores, "sentence_embedding") => matches!(output, None | Some("sentence_embedding" | "scores")),
+            // PyLate's files name no features.
+            (Place::Tokens, "token_embeddings") => matches!(output, None | Some("token_embeddings")),
+            (Place::Tokens, _) => input.is_none() && output.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// `activation(W · x + b)`.
@@ -124,18 +150,17 @@ impl fmt::Display for Module {
 
 impl Dense {
     /// Reads a module's folder.
-    pub(super) fn read(files: &mut Files, folder: &str) -> Result<Self> {
+    pub(super) fn read(files: &mut Files, folder: &str, place: Place) -> Result<Self> {
         let name = format!("{folder}/config.json");
         let config: DenseConfig = files.required_json(&name)?;
-        let of_the_pooled = |module: &Option<String>| module.as_deref().is_none_or(|name| name == "sentence_embedding");
-        if !of_the_pooled(&config.module_input_name)
-            || !of_the_pooled(&config.module_output_name)
-            || config.use_residual
-        {
+        let (input, output) = (config.module_input_name.as_deref(), config.module_output_name.as_deref());
+        if !place.takes(input, output) || config.use_residual {
             return Err(Error::model(format!(
-                "{name} of {} asks for a Dense module on something other than the pooled vector (module_input_name, \
-                 module_output_name), or with a residual (use_residual); neither is supported",
-                files.name()
+                "{name} of {} asks for a Dense module from {} to {}{}, which a model of this kind does not have",
+                files.name(),
+                printable(input.unwrap_or("sentence_embedding")),
+                printable(output.or(input).unwrap_or("sentence_embedding")),
+                if config.use_residual { " with a residual" } else { "" },
             )));
         }
         let activation = DenseActivation::read(config.activation_function.as_deref(), &name)?;
@@ -151,6 +176,23 @@ impl Dense {
     /// The number of dimensions that come out.
     pub(crate) fn outputs(&self) -> usize {
         self.weights.nrows()
+    }
+
+    /// The number of dimensions that go in.
+    pub(crate) fn inputs(&self) -> usize {
+        self.weights.ncols()
+    }
+
+    /// The module's output for each row.
+    pub(crate) fn apply_rows(&self, rows: &Array2<f32>) -> Array2<f32> {
+        let mut out = rows.dot(&self.weights.t());
+        for mut row in out.rows_mut() {
+            if let Some(bias) = &self.bias {
+                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            }
+            row.map_inplace(|x| *x = self.activation.of(*x));
+        }
+        out
     }
 
     fn apply(&self, vector: &[f32]) -> Vec<f32> {

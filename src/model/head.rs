@@ -8,15 +8,17 @@ use super::files::Files;
 use super::format::{PairFormat, PairTemplate};
 use super::late::LateSpec;
 use super::modules::ModuleEntry;
-use super::pooling::Prompts;
+use super::pooling::{EmbeddingSpec, Prompts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loading::printable;
 
 /// What makes a score of the graph's output.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Head {
     /// One logit for each label.
     Labels,
+    /// Vectors of tokens, of which pooling and modules behind the graph make the labels' logits.
+    Pooled(Box<EmbeddingSpec>),
     /// A language model's logits for the next token: one word's, or one's against another's.
     NextToken { positive: Word, negative: Option<Word> },
     /// Vectors of tokens, compared by MaxSim.
@@ -85,6 +87,10 @@ impl RerankerSpec {
             // What sentence-transformers takes where nothing is declared.
             (None, None) if generates => {
                 Head::NextToken { positive: Word::Text("yes"), negative: Some(Word::Text("no")) }
+            }
+            // sentence-transformers makes the scores of these models behind the encoder.
+            _ if modules.iter().any(|module| module.class() == "Pooling") && config.is_encoder() => {
+                Head::Pooled(Box::new(EmbeddingSpec::read_for_scores(files, config)?))
             }
             _ => Head::Labels,
         };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::dense::{Dense, Place};
 use super::files::Files;
 use super::modules::ModuleEntry;
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ const DOCUMENT_LENGTH: usize = 180;
 const PUNCTUATION: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 /// How queries and documents become vectors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct LateSpec {
     pub(crate) query: Marker,
     pub(crate) document: Marker,
@@ -29,6 +30,8 @@ pub(crate) struct LateSpec {
     pub(crate) expansion: Option<Expansion>,
     /// Documents' tokens that are not compared.
     pub(crate) skip_words: Vec<String>,
+    /// What makes the vectors of the tokens' hidden states, where the graph does not do it.
+    pub(crate) projections: Vec<Dense>,
     /// Vectors are scaled to length 1.
     pub(crate) normalize: bool,
 }
@@ -121,7 +124,11 @@ impl LateSpec {
             let mask: MaskConfig = files.optional_json(&mask.file("config.json")?)?.unwrap_or_default();
             return Self::native(files, knobs, mask, &modules).map(Some);
         }
-        Ok((knobs.model_type.as_deref() == Some("ColBERT")).then(|| Self::pylate(knobs)))
+        if knobs.model_type.as_deref() != Some("ColBERT") {
+            return Ok(None);
+        }
+        let projections = projections(files, &modules)?;
+        Ok(Some(Self { projections, ..Self::pylate(knobs) }))
     }
 
     fn native(files: &mut Files, mut knobs: Knobs, mask: MaskConfig, modules: &[ModuleEntry]) -> Result<Self> {
@@ -157,6 +164,7 @@ impl LateSpec {
             document_length: transformer.document_length,
             expansion,
             skip_words: mask.skiplist_words,
+            projections: projections(files, modules)?,
             normalize: modules.iter().any(|module| module.class() == "Normalize"),
         })
     }
@@ -182,6 +190,7 @@ impl LateSpec {
             document_length: Some(knobs.document_length.unwrap_or(DOCUMENT_LENGTH)),
             expansion,
             skip_words: knobs.skiplist_words.unwrap_or_else(punctuation),
+            projections: Vec::new(),
             normalize: true,
         }
     }
@@ -199,9 +208,17 @@ impl LateSpec {
             document_length: Some(metadata.doc_maxlen.unwrap_or(DOCUMENT_LENGTH)),
             expansion: Some(Expansion { length, fixed: true, attend: metadata.attend_to_mask_tokens, token: None }),
             skip_words: if metadata.mask_punctuation == Some(false) { Vec::new() } else { punctuation() },
+            // Its weights lie among those of the encoder: an export has it in the graph.
+            projections: Vec::new(),
             normalize: true,
         }
     }
+}
+
+/// The `Dense` modules, which work on each token's vector.
+fn projections(files: &mut Files, modules: &[ModuleEntry]) -> Result<Vec<Dense>> {
+    let dense = modules.iter().filter(|module| module.class() == "Dense");
+    dense.map(|module| Dense::read(files, module.folder()?, Place::Tokens)).collect()
 }
 
 fn punctuation() -> Vec<String> {

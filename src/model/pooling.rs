@@ -12,7 +12,7 @@ use ndarray::{ArrayView2, Axis};
 use serde::Deserialize;
 
 use super::config::Config;
-use super::dense::{Dense, LayerNorm, Module};
+use super::dense::{Dense, LayerNorm, Module, Place};
 use super::files::Files;
 use super::modules::ModuleEntry;
 use crate::error::{Error, Result};
@@ -253,6 +253,15 @@ impl EmbeddingSpec {
     /// Reads `modules.json`; without one the pooling is what sentence-transformers assumes: the last token's vector for a
     /// language model that only looks back, else the mean.
     pub(crate) fn read(files: &mut Files, config: &Config) -> Result<Self> {
+        Self::read_for(files, config, Place::Pooled)
+    }
+
+    /// As [`read`](Self::read), for a cross-encoder that makes its scores of a pooled vector.
+    pub(super) fn read_for_scores(files: &mut Files, config: &Config) -> Result<Self> {
+        Self::read_for(files, config, Place::Scores)
+    }
+
+    fn read_for(files: &mut Files, config: &Config, place: Place) -> Result<Self> {
         let settings: SentenceTransformersConfig =
             files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
         settings.prompts.check(files.name())?;
@@ -270,7 +279,7 @@ impl EmbeddingSpec {
                 // Dropout does nothing but in training.
                 "Transformer" | "Dropout" => {}
                 "Pooling" => spec.read_pooling(files, entry.folder()?)?,
-                "Dense" => spec.modules.push(Module::Dense(Dense::read(files, entry.folder()?)?)),
+                "Dense" => spec.modules.push(Module::Dense(Dense::read(files, entry.folder()?, place)?)),
                 "LayerNorm" => spec.modules.push(Module::LayerNorm(LayerNorm::read(files, entry.folder()?)?)),
                 "Normalize" => spec.modules.push(Module::Normalize),
                 other => {

@@ -11,7 +11,7 @@ const LOGIT: f32 = 1e-4;
 const EMBEDDING: f32 = 1e-5;
 
 /// Every cross-encoder, and the label whose score is the relevance.
-const CROSS_ENCODERS: [(&str, usize); 17] = [
+const CROSS_ENCODERS: [(&str, usize); 18] = [
     ("bert-cross-encoder", 0),
     ("bert-cross-encoder-no-types", 0),
     ("bert-two-labels", 1),
@@ -29,6 +29,7 @@ const CROSS_ENCODERS: [(&str, usize); 17] = [
     ("modernbert-cross-encoder", 0),
     ("modernbert-two-labels", 1),
     ("qwen3-cross-encoder", 0),
+    ("ettin-cross-encoder", 0),
 ];
 
 fn check_cross_encoders(compute: ComputeType, tolerance: f32) {
