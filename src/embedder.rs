@@ -59,6 +59,8 @@ pub struct EmbedderBuilder {
     pooling: Option<Pooling>,
     normalize: Option<bool>,
     dimensions: Option<usize>,
+    query_prompt: Option<String>,
+    document_prompt: Option<String>,
 }
 
 impl Embedder {
@@ -224,6 +226,18 @@ impl EmbedderBuilder {
         self
     }
 
+    /// What goes before each query, such as `query: `; by default what the model declares.
+    pub fn query_prompt(mut self, text: impl Into<String>) -> Self {
+        self.query_prompt = Some(text.into());
+        self
+    }
+
+    /// What goes before each document, such as `passage: `; by default what the model declares.
+    pub fn document_prompt(mut self, text: impl Into<String>) -> Self {
+        self.document_prompt = Some(text.into());
+        self
+    }
+
     /// How token vectors become one; by default what `modules.json` declares, else their mean. A graph that pools by
     /// itself cannot be pooled otherwise.
     pub fn pooling(mut self, pooling: Pooling) -> Self {
@@ -297,6 +311,13 @@ impl EmbedderBuilder {
         loaded.info.pooling = Some(words);
         loaded.info.modules = modules.iter().map(Module::to_string).collect();
         loaded.info.normalized = finish.normalize || (finish.normalize_whole && finish.dimensions == width);
+        for (name, text) in [("query", &self.query_prompt), ("document", &self.document_prompt)] {
+            if let Some(text) = text {
+                spec.prompts.set(name, text);
+            }
+        }
+        loaded.info.query_prompt = Some(spec.prompts.of_queries().to_owned());
+        loaded.info.document_prompt = Some(spec.prompts.of_documents().to_owned());
         Ok(Embedder { loaded, pooling, modules, finish, prompts: spec.prompts })
     }
 }

@@ -122,6 +122,8 @@ impl Loaded {
             labels: Vec::new(),
             score_label: None,
             activation: None,
+            query_prompt: None,
+            document_prompt: None,
             pooling: None,
             modules: Vec::new(),
             normalized: false,

@@ -123,6 +123,17 @@ fn describe_model<T>(
             detail(report, "labels", &info.labels.join(", "));
         }
     }
+    if let Some(head) = info.head.as_deref().filter(|head| *head != "labels") {
+        detail(report, "head", head);
+    }
+    if let Some(template) = &info.template {
+        detail(report, "template", template);
+    }
+    for (name, prompt) in [("query prompt", &info.query_prompt), ("document prompt", &info.document_prompt)] {
+        if let Some(prompt) = prompt.as_ref().filter(|prompt| !prompt.is_empty()) {
+            detail(report, name, &format!("{prompt:?}"));
+        }
+    }
     if let Some(pooling) = &info.pooling {
         detail(report, "pooling", pooling);
         for module in &info.modules {

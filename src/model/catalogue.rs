@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::pooling::PoolingMode;
 use super::precision::Precision;
 
 /// The table; a test makes sure that it can be read.
@@ -45,6 +46,8 @@ pub struct CatalogueEntry {
     parameters: Option<u64>,
     max_tokens: Option<usize>,
     dimensions: Option<usize>,
+    #[serde(default)]
+    pooling: Option<PoolingMode>,
     languages: Option<String>,
     licence: Option<String>,
     good_at: String,
@@ -57,8 +60,8 @@ pub struct CatalogueEntry {
 
 /// The texts that an embedding model wants before its inputs, by its card.
 ///
-/// An [`Embedder`](crate::Embedder) puts the prompts before texts that the model's own `config_sentence_transformers.json`
-/// declares. Where a repository has none, these are to be put there by the caller.
+/// An [`Embedder`](crate::Embedder) of this entry, or of its repository, puts them before queries and documents if the
+/// model's own `config_sentence_transformers.json` declares no prompts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -86,6 +89,12 @@ impl CatalogueEntry {
     /// The entry of a name, in any case of letters.
     pub fn find(name: &str) -> Option<&'static CatalogueEntry> {
         catalogue().iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The entry of a repository of the Hub.
+    #[cfg(feature = "hub")]
+    pub(super) fn of_repository(repository: &str) -> Option<&'static CatalogueEntry> {
+        catalogue().iter().find(|entry| entry.repository.eq_ignore_ascii_case(repository))
     }
 
     /// The short name.
@@ -132,6 +141,12 @@ impl CatalogueEntry {
     /// The dimensions of an embedding.
     pub fn dimensions(&self) -> Option<usize> {
         self.dimensions
+    }
+
+    /// How an embedding model pools, where a source says so. It is what an [`Embedder`](crate::Embedder) of this entry, or of
+    /// its repository, does if the repository has no `modules.json`.
+    pub fn pooling(&self) -> Option<PoolingMode> {
+        self.pooling
     }
 
     /// The languages that its card names, such as `en` or `multilingual (100+)`.

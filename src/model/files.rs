@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use super::catalogue::CatalogueEntry;
 use super::info::ModelFile;
 use super::mapped::FileBytes;
 use super::precision::FileChoice;
@@ -34,6 +35,8 @@ pub(crate) struct Files {
     place: Opened,
     choice: FileChoice,
     commit: Option<String>,
+    /// What the catalogue has on it.
+    entry: Option<&'static CatalogueEntry>,
     /// The ONNX file, once it was asked for.
     onnx_name: String,
     read: Vec<ModelFile>,
@@ -90,7 +93,15 @@ impl Files {
     }
 
     fn new(name: String, place: Opened) -> Self {
-        Self { name, place, choice: FileChoice::default(), commit: None, onnx_name: String::new(), read: Vec::new() }
+        Self {
+            name,
+            place,
+            choice: FileChoice::default(),
+            commit: None,
+            entry: None,
+            onnx_name: String::new(),
+            read: Vec::new(),
+        }
     }
 
     /// The files of a model of the Hub: the folder in the cache, and in it the file that the plan chose.
@@ -99,10 +110,12 @@ impl Files {
         if let Some(entry) = model.entry() {
             entry.check_task(task)?;
         }
+        let entry = model.entry().or_else(|| CatalogueEntry::of_repository(model.repository()));
         let plan = model.fetch(choice)?;
         let mut files = Self::new(model.title(), Opened::Dir(plan.folder().to_owned()));
         files.choice.onnx_file = Some(plan.onnx_file().to_owned());
         files.commit = Some(plan.commit().to_owned());
+        files.entry = entry;
         Ok(files)
     }
 
@@ -114,6 +127,11 @@ impl Files {
     /// The commit of a model of the Hub.
     pub(crate) fn commit(&self) -> Option<&str> {
         self.commit.as_deref()
+    }
+
+    /// What the catalogue has on a model of the Hub.
+    pub(crate) fn entry(&self) -> Option<&'static CatalogueEntry> {
+        self.entry
     }
 
     /// The files that were read so far.

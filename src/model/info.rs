@@ -88,6 +88,10 @@ pub struct ModelInfo {
     pub score_label: Option<String>,
     /// Cross-encoders: what turns logits into scores.
     pub activation: Option<Activation>,
+    /// Embedding models: what goes before a query; may be empty.
+    pub query_prompt: Option<String>,
+    /// Embedding models: what goes before a document; may be empty.
+    pub document_prompt: Option<String>,
     /// Embedding models: the pooling, in words, such as `mean (1_Pooling/config.json)`.
     pub pooling: Option<String>,
     /// Embedding models: what is done with the pooled vector, such as `Dense 768 to 3072, Identity (2_Dense)`, apart from

@@ -11,6 +11,7 @@ use std::fmt;
 use ndarray::{ArrayView2, Axis};
 use serde::Deserialize;
 
+use super::catalogue::CatalogueEntry;
 use super::config::Config;
 use super::dense::{Dense, LayerNorm, Module, Place};
 use super::files::Files;
@@ -179,6 +180,11 @@ impl Prompts {
         names.iter().find_map(|name| self.prompts.get(name.as_ref())).and_then(Option::as_deref).unwrap_or("")
     }
 
+    /// Puts another text before queries (`query`) or documents (`document`).
+    pub(crate) fn set(&mut self, name: &str, text: &str) {
+        self.prompts.insert(name.to_owned(), Some(text.to_owned()));
+    }
+
     fn any(&self) -> bool {
         self.prompts.values().flatten().any(|prompt| !prompt.is_empty())
     }
@@ -292,7 +298,22 @@ impl EmbeddingSpec {
             }
         }
         spec.normalize = spec.modules.pop_if(|module| matches!(module, Module::Normalize)).is_some();
+        if let Some(entry) = files.entry() {
+            spec.complete(entry);
+        }
         Ok(spec)
+    }
+
+    /// Takes from the catalogue what the folder does not say: exports often lack the files of sentence-transformers.
+    fn complete(&mut self, entry: &CatalogueEntry) {
+        if let (None, Some(mode)) = (&self.declared_in, entry.pooling()) {
+            self.pooling = Pooling::new(mode);
+            self.declared_in = Some(format!("the catalogue's {}", entry.name()));
+        }
+        if let (false, Some(prompts)) = (self.prompts.any(), entry.prompts()) {
+            self.prompts.set("query", &prompts.query);
+            self.prompts.set("document", &prompts.document);
+        }
     }
 
     fn read_pooling(&mut self, files: &mut Files, folder: &str) -> Result<()> {

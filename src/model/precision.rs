@@ -101,6 +101,8 @@ impl FromStr for Precision {
 pub(crate) struct FileChoice {
     pub(crate) onnx_file: Option<String>,
     pub(crate) precision: Option<Precision>,
+    /// Files of the repository that the ONNX file turned out to need besides.
+    pub(crate) besides: Vec<String>,
 }
 
 impl FileChoice {
@@ -215,7 +217,8 @@ mod tests {
             assert!(error.contains("its only ONNX file is onnx/model_int8.onnx"), "{error}");
         }
         assert!(choose(FileChoice::default(), &[]).unwrap_err().to_string().contains("export it"));
-        let both = FileChoice { onnx_file: Some("a.onnx".into()), precision: Some(Precision::Q4) };
+        let both =
+            FileChoice { onnx_file: Some("a.onnx".into()), precision: Some(Precision::Q4), ..FileChoice::default() };
         assert_eq!(choose(both, &["a.onnx"]).unwrap_err().kind(), ErrorKind::Options);
     }
 }

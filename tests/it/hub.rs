@@ -885,3 +885,48 @@ fn a_listener_is_called_on_the_calling_thread() {
         .pull()
         .unwrap();
 }
+
+/// An export without sentence-transformers' files: what the catalogue says of its repository stands in for them.
+#[test]
+fn the_catalogue_knows_pooling_and_prompts_where_the_repository_does_not() {
+    let folder = fixtures::Copy::of("bert-embedder").remove("modules.json").remove("config_sentence_transformers.json");
+    let load = |repository: &str| {
+        let server = Setup::of_folder(repository, folder.path()).start();
+        let home = Home::new();
+        let model = ModelSource::hub(repository).endpoint(&server.url).cache_dir(home.0.path()).offline(false);
+        crossrank::Embedder::builder().model(model).build().unwrap().info().clone()
+    };
+    let known = load("Xenova/bge-small-en-v1.5");
+    assert_eq!(known.pooling.as_deref(), Some("cls (the catalogue's bge-small-en-v1.5)"));
+    assert_eq!(known.query_prompt.as_deref(), Some("Represent this sentence for searching relevant passages: "));
+    assert_eq!(known.document_prompt.as_deref(), Some(""));
+    let unknown = load("acme/tiny");
+    assert_eq!(unknown.pooling.as_deref(), Some("mean (assumed: no file says)"));
+    assert_eq!(unknown.query_prompt.as_deref(), Some(""));
+}
+
+/// Some exporters give external data names that have nothing to do with the ONNX file's.
+#[test]
+fn external_data_under_any_name_is_fetched() {
+    let read = |name: &str| fs::read(fixtures::path("external-data").join(name)).unwrap();
+    let mut graph = read("model.onnx");
+    let (old, new) = (b"model.onnx_data", b"Constant_7_attr");
+    for at in 0..graph.len() - old.len() {
+        if graph[at..].starts_with(old) {
+            graph[at..at + new.len()].copy_from_slice(new);
+        }
+    }
+    let mut files: Vec<(String, Vec<u8>)> = ["config.json", "tokenizer.json", "tokenizer_config.json"]
+        .map(|name| (name.to_owned(), fs::read(fixtures::path("bert-cross-encoder").join(name)).unwrap()))
+        .to_vec();
+    files.push(("onnx/model.onnx".to_owned(), graph));
+    files.push(("onnx/Constant_7_attr".to_owned(), read("model.onnx_data")));
+    files.push(("onnx/Constant_8_attr".to_owned(), vec![1; 1000]));
+    let server = Setup::new(REPOSITORY, files).start();
+    let home = Home::new();
+    let reranker = Reranker::builder().model(home.model(&server)).build().unwrap();
+    assert!(reranker.info().files.iter().any(|file| file.name == "onnx/Constant_7_attr"));
+    assert!(server.asked_for("Constant_8_attr").is_empty());
+    let offline = Reranker::builder().model(home.model(&server).offline(true)).build();
+    assert!(offline.is_ok(), "{:?}", offline.err());
+}

@@ -252,7 +252,7 @@ impl HubModel {
         let precision = chosen.precision.unwrap_or(Precision::Fp32);
         let known = self.entry.filter(|_| chosen.onnx_file.is_none()).and_then(|entry| entry.file(precision));
         Ok(match known {
-            Some(file) => FileChoice { onnx_file: Some(file.to_owned()), precision: None },
+            Some(file) => FileChoice { onnx_file: Some(file.to_owned()), ..FileChoice::default() },
             None => chosen.clone(),
         })
     }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_builder_goes_before_the_model() {
         let model = HubModel::new("a/b").precision(Precision::Int8);
-        let builder = FileChoice { precision: Some(Precision::Q4), onnx_file: None };
+        let builder = FileChoice { precision: Some(Precision::Q4), ..FileChoice::default() };
         assert_eq!(model.choice(&builder).unwrap().precision, Some(Precision::Q4));
         assert_eq!(model.choice(&FileChoice::default()).unwrap().precision, Some(Precision::Int8));
         assert_eq!(model.onnx_file("x.onnx").choice(&FileChoice::default()).unwrap_err().kind(), ErrorKind::Options);

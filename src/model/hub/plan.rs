@@ -154,7 +154,8 @@ pub(super) fn needed(
             || SENTENCE_CONFIGS.contains(&name)
             || (has_modules && is_of_a_module(name))
     };
-    let belongs = |name: &str| wanted(name) || is_weights(name, &onnx_file);
+    let besides = |name: &str| choice.besides.iter().any(|besides| besides == name);
+    let belongs = |name: &str| wanted(name) || is_weights(name, &onnx_file) || besides(name);
     let mut files: Vec<RepositoryFile> = listing.files.iter().filter(|file| belongs(&file.name)).cloned().collect();
     if let Some(file) = files.iter().find(|file| file.name.contains(|c| "<>:\"|?*".contains(c))) {
         let message = format!("the name of {} in {repository} cannot be that of a file everywhere", file.name);
@@ -171,11 +172,11 @@ fn is_weights(name: &str, onnx_file: &str) -> bool {
         .is_some_and(|rest| !rest.contains('/') && (rest.is_empty() || rest.starts_with(['_', '.'])))
 }
 
-/// `1_Pooling/config.json`, or the weights of `2_Dense`.
+/// `1_Pooling/config.json`, or the weights of `2_Dense` or `3_LayerNorm`.
 fn is_of_a_module(name: &str) -> bool {
     match name.split_once('/') {
         Some((folder, "config.json")) => !["onnx", "openvino"].contains(&folder),
-        Some((folder, "model.safetensors")) => folder.contains("Dense"),
+        Some((folder, "model.safetensors")) => folder.contains("Dense") || folder.contains("LayerNorm"),
         _ => false,
     }
 }
@@ -206,7 +207,7 @@ mod tests {
     }
 
     fn names(names: &[&str], precision: Option<Precision>) -> Result<Vec<String>> {
-        let choice = FileChoice { precision, onnx_file: None };
+        let choice = FileChoice { precision, ..FileChoice::default() };
         let (_, files) = needed(&listing(names), &Repository::new("a/b").unwrap(), &choice)?;
         Ok(files.into_iter().map(|file| file.name).collect())
     }

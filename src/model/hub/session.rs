@@ -16,6 +16,8 @@ use super::plan::{self, HubFile, HubPlan};
 use super::settings::Settings;
 use super::verify::{self, VerifiedFile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Weights;
+use crate::model::graph::GraphFacts;
 use crate::model::precision::FileChoice;
 
 /// A model whose names are checked, with its part of the cache.
@@ -51,7 +53,14 @@ impl<'a> Session<'a> {
 
     /// Fetches what is missing.
     pub(super) fn pull(&self, choice: &FileChoice) -> Result<HubPlan> {
-        self.fetch(self.prepare(choice)?)
+        let plan = self.fetch(self.prepare(choice)?)?;
+        let besides = external_data(&plan)?;
+        if besides.is_empty() {
+            return Ok(plan);
+        }
+        // Some exporters give external data names of their own, which only the ONNX file tells.
+        let choice = FileChoice { onnx_file: Some(plan.onnx_file().to_owned()), besides, ..FileChoice::default() };
+        self.fetch(self.prepare(&choice)?)
     }
 
     /// Checks what the cache has of the revision.
@@ -195,4 +204,14 @@ impl<'a> Session<'a> {
 fn free_space(folder: &Path) -> Option<u64> {
     let existing = folder.ancestors().find(|folder| folder.is_dir())?;
     fs4::available_space(existing).ok()
+}
+
+/// The external data that the plan's ONNX file names and the plan has not, by their names in the repository.
+fn external_data(plan: &HubPlan) -> Result<Vec<String>> {
+    let weights = Weights::File(plan.folder().join(plan.onnx_file()));
+    let facts = GraphFacts::read(&weights, plan.repository())?;
+    let folder = plan.onnx_file().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let in_repository = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let is_new = |name: &String| plan.files().iter().all(|file| file.name != *name);
+    Ok(facts.external().map(in_repository).filter(is_new).collect())
 }
