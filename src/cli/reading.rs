@@ -20,6 +20,10 @@ pub(super) struct ReadingOptions {
     #[arg(long, value_name = "TOKENS", default_value_t = 64)]
     overlap: usize,
 
+    /// The most tokens of a query and a document together [default: what the model declares, 8192 at most]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+
     /// The template in which a pair is put to the model, where its folder does not say which one it is for: tokenizer,
     /// qwen3-reranker, mxbai-rerank-v2, bge-reranker-v2-gemma or monot5
     #[arg(long, value_name = "NAME")]
@@ -43,6 +47,9 @@ impl ReadingOptions {
         if self.long == Long::Windows {
             let windows = WindowOptions::new().combine(self.combine).overlap(self.overlap);
             builder = builder.long_documents(LongDocuments::Windows(windows));
+        }
+        if let Some(tokens) = self.max_length {
+            builder = builder.max_length(tokens);
         }
         if let Some(template) = self.template {
             builder = builder.template(template);

@@ -15,6 +15,10 @@ use crate::ranking::Activation;
 /// The limit where no file gives one: what `transformers` users expect of a BERT.
 const ASSUMED_MAX_LENGTH: usize = 512;
 
+/// The most tokens of one input where the caller asks for no more: attention needs memory for tokens × tokens, and a model
+/// with 40,960 positions would take more than a machine has. Qwen3-Reranker's and mxbai-rerank-v2's own code stops here too.
+const LONGEST_BY_DEFAULT: usize = 8192;
+
 /// Longer limits are `transformers`' way of saying "none" (`model_max_length` is 10³⁰ then).
 const NO_LIMIT: f64 = 1e9;
 
@@ -246,7 +250,13 @@ fn max_length(
         }
         return Ok(MaxLength { tokens, source: LimitSource::Caller });
     }
-    Ok(lowest.unwrap_or(MaxLength { tokens: ASSUMED_MAX_LENGTH, source: LimitSource::Assumed }))
+    Ok(match lowest {
+        Some(limit) if limit.tokens > LONGEST_BY_DEFAULT => {
+            MaxLength { tokens: LONGEST_BY_DEFAULT, source: LimitSource::Memory }
+        }
+        Some(limit) => limit,
+        None => MaxLength { tokens: ASSUMED_MAX_LENGTH, source: LimitSource::Assumed },
+    })
 }
 
 #[cfg(test)]
@@ -269,6 +279,14 @@ mod tests {
         let huge = serde_json::from_str::<TokenizerConfig>(r#"{"model_max_length": 1000000000000000019884624838656}"#);
         let limit = max_length(None, &Config::default(), huge.unwrap().model_max_length, None).unwrap();
         assert_eq!(limit, MaxLength { tokens: 512, source: LimitSource::Assumed });
+    }
+
+    #[test]
+    fn long_limits_are_for_those_who_ask() {
+        let config = config(r#"{"model_type": "qwen3", "max_position_embeddings": 40960}"#);
+        let limit = |wanted| max_length(wanted, &config, Some(131_072.0), None).unwrap();
+        assert_eq!(limit(None), MaxLength { tokens: 8192, source: LimitSource::Memory });
+        assert_eq!(limit(Some(40_960)), MaxLength { tokens: 40_960, source: LimitSource::Caller });
     }
 
     #[test]

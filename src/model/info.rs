@@ -34,6 +34,8 @@ pub enum LimitSource {
     SentenceTransformers,
     /// `max_position_embeddings` of `config.json`, less the positions that the architecture keeps for itself.
     Positions,
+    /// The model takes more than 8,192 tokens, which is the most without the caller's asking: memory grows with the square.
+    Memory,
     /// No file says: 512 is assumed.
     Assumed,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for LimitSource {
             LimitSource::Tokenizer => "model_max_length of tokenizer_config.json",
             LimitSource::SentenceTransformers => "max_seq_length of sentence_bert_config.json",
             LimitSource::Positions => "max_position_embeddings of config.json",
+            LimitSource::Memory => "the most by default; the model takes more, if max_length asks for it",
             LimitSource::Assumed => "assumed: no file says",
         })
     }

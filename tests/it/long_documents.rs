@@ -119,5 +119,7 @@ fn the_command_line_shows_the_window() {
     assert_eq!(window["number"], window["of"]);
     assert!(json["results"][1]["window"].is_null());
     let (_, err) = run(&[]);
-    assert!(err.contains("1 document was cut"), "{err}");
+    assert!(err.contains("1 document was cut to fit the 512 tokens"), "{err}");
+    let (_, err) = run(&["--max-length", "64"]);
+    assert!(err.contains("1 document was cut to fit the 64 tokens"), "{err}");
 }
