@@ -102,6 +102,7 @@ pub(crate) struct FileChoice {
     pub(crate) onnx_file: Option<String>,
     pub(crate) precision: Option<Precision>,
     /// Files of the repository that the ONNX file turned out to need besides.
+    #[cfg(feature = "hub")]
     pub(crate) besides: Vec<String>,
 }
 
