@@ -254,25 +254,38 @@ fn malformed(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.to_owned())
 }
 
+/// Hands the length-delimited fields of a message, by number and end, to `each`; the others are skipped.
+fn fields<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    end: u64,
+    mut each: impl FnMut(&mut Reader<R>, u64, u64) -> io::Result<()>,
+) -> io::Result<()> {
+    while let Some(field) = reader.field(end)? {
+        if let Value::Bytes { end } = field.value {
+            each(reader, field.number, end)?;
+            reader.skip_to(end)?;
+        }
+    }
+    Ok(())
+}
+
 /// `ModelProto`: graph = 7, metadata_props = 14, functions = 25.
 fn model<R: Read + Seek>(source: R) -> io::Result<GraphFacts> {
     let mut reader = Reader::new(source)?;
     let mut facts = GraphFacts::default();
     let end = reader.length;
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            match field.number {
-                7 => graph(&mut reader, end, &mut facts, 0)?,
-                14 => {
-                    let (key, value) = property(&mut reader, end)?;
-                    facts.metadata.insert(key, value);
-                }
-                25 => function(&mut reader, end, &mut facts)?,
-                _ => {}
+    fields(&mut reader, end, |reader, number, end| {
+        match number {
+            7 => graph(reader, end, &mut facts, 0)?,
+            14 => {
+                let (key, value) = property(reader, end)?;
+                facts.metadata.insert(key, value);
             }
-            reader.skip_to(end)?;
+            25 => function(reader, end, &mut facts)?,
+            _ => {}
         }
-    }
+        Ok(())
+    })?;
     Ok(facts)
 }
 
@@ -281,78 +294,47 @@ fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFact
     if depth > DEEPEST {
         return Err(malformed("its graphs are nested too deep"));
     }
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            match field.number {
-                1 => node(reader, end, facts, depth)?,
-                5 => tensor(reader, end, facts)?,
-                15 => sparse_tensor(reader, end, facts)?,
-                _ => {}
-            }
-            reader.skip_to(end)?;
-        }
-    }
-    Ok(())
+    fields(reader, end, |reader, number, end| match number {
+        1 => node(reader, end, facts, depth),
+        5 => tensor(reader, end, facts),
+        15 => sparse_tensor(reader, end, facts),
+        _ => Ok(()),
+    })
 }
 
 /// `FunctionProto`: node = 7.
 fn function<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            if field.number == 7 {
-                node(reader, end, facts, 0)?;
-            }
-            reader.skip_to(end)?;
-        }
-    }
-    Ok(())
+    fields(reader, end, |reader, number, end| if number == 7 { node(reader, end, facts, 0) } else { Ok(()) })
 }
 
 /// `NodeProto`: op_type = 4, attribute = 5.
 fn node<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts, depth: usize) -> io::Result<()> {
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            match field.number {
-                4 => {
-                    let operator = reader.text(end)?;
-                    facts.operators.insert(operator);
-                }
-                5 => attribute(reader, end, facts, depth)?,
-                _ => {}
+    fields(reader, end, |reader, number, end| {
+        match number {
+            4 => {
+                let operator = reader.text(end)?;
+                facts.operators.insert(operator);
             }
-            reader.skip_to(end)?;
+            5 => attribute(reader, end, facts, depth)?,
+            _ => {}
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// `AttributeProto`: t = 5, g = 6, tensors = 10, graphs = 11, sparse_tensor = 22, sparse_tensors = 23.
 fn attribute<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts, depth: usize) -> io::Result<()> {
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            match field.number {
-                5 | 10 => tensor(reader, end, facts)?,
-                6 | 11 => graph(reader, end, facts, depth + 1)?,
-                22 | 23 => sparse_tensor(reader, end, facts)?,
-                _ => {}
-            }
-            reader.skip_to(end)?;
-        }
-    }
-    Ok(())
+    fields(reader, end, |reader, number, end| match number {
+        5 | 10 => tensor(reader, end, facts),
+        6 | 11 => graph(reader, end, facts, depth + 1),
+        22 | 23 => sparse_tensor(reader, end, facts),
+        _ => Ok(()),
+    })
 }
 
 /// `SparseTensorProto`: values = 1, indices = 2.
 fn sparse_tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            if matches!(field.number, 1 | 2) {
-                tensor(reader, end, facts)?;
-            }
-            reader.skip_to(end)?;
-        }
-    }
-    Ok(())
+    fields(reader, end, |reader, number, end| if matches!(number, 1 | 2) { tensor(reader, end, facts) } else { Ok(()) })
 }
 
 /// `TensorProto`: dims = 1 (packed or not), data_type = 2, external_data = 13.
@@ -385,15 +367,14 @@ fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFac
 /// `StringStringEntryProto`: key = 1, value = 2.
 fn property<R: Read + Seek>(reader: &mut Reader<R>, end: u64) -> io::Result<(String, String)> {
     let (mut key, mut value) = (String::new(), String::new());
-    while let Some(field) = reader.field(end)? {
-        if let Value::Bytes { end } = field.value {
-            match field.number {
-                1 => key = reader.text(end)?,
-                2 => value = reader.text(end)?,
-                _ => reader.skip_to(end)?,
-            }
+    fields(reader, end, |reader, number, end| {
+        match number {
+            1 => key = reader.text(end)?,
+            2 => value = reader.text(end)?,
+            _ => {}
         }
-    }
+        Ok(())
+    })?;
     Ok((key, value))
 }
 
