@@ -166,11 +166,6 @@ impl Config {
         self.pad_token_id.and_then(|id| u32::try_from(id).ok()).unwrap_or(0)
     }
 
-    /// Whether it is an encoder without a head of its own.
-    pub(crate) fn is_encoder(&self) -> bool {
-        self.architecture().is_none_or(|name| name.ends_with("Model"))
-    }
-
     /// The id of the token with which a decoder starts; the padding token's, where nothing is said, as in T5.
     pub(crate) fn decoder_start(&self) -> u32 {
         self.decoder_start_token_id.and_then(|id| u32::try_from(id).ok()).unwrap_or_else(|| self.pad_id())

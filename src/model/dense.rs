@@ -156,11 +156,12 @@ impl Dense {
         let (input, output) = (config.module_input_name.as_deref(), config.module_output_name.as_deref());
         if !place.takes(input, output) || config.use_residual {
             return Err(Error::model(format!(
-                "{name} of {} asks for a Dense module from {} to {}{}, which a model of this kind does not have",
+                "{name} of {} asks for a Dense module from {} to {} (module_input_name, module_output_name){}, which is not \
+                 supported in a model of this kind",
                 files.name(),
                 printable(input.unwrap_or("sentence_embedding")),
                 printable(output.or(input).unwrap_or("sentence_embedding")),
-                if config.use_residual { " with a residual" } else { "" },
+                if config.use_residual { " with a residual (use_residual)" } else { "" },
             )));
         }
         let activation = DenseActivation::read(config.activation_function.as_deref(), &name)?;

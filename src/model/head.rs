@@ -89,13 +89,25 @@ impl RerankerSpec {
                 Head::NextToken { positive: Word::Text("yes"), negative: Some(Word::Text("no")) }
             }
             // sentence-transformers makes the scores of these models behind the encoder.
-            _ if modules.iter().any(|module| module.class() == "Pooling") && config.is_encoder() => {
+            _ if modules.iter().any(|module| module.class() == "Pooling") && is_cross_encoder(files)? => {
                 Head::Pooled(Box::new(EmbeddingSpec::read_for_scores(files, config)?))
             }
             _ => Head::Labels,
         };
         Ok(Self { head, format, format_origin: origin })
     }
+}
+
+/// Whether sentence-transformers wrote the folder as that of a cross-encoder.
+fn is_cross_encoder(files: &mut Files) -> Result<bool> {
+    /// `config_sentence_transformers.json`.
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Settings {
+        model_type: Option<String>,
+    }
+    let settings: Settings = files.optional_json("config_sentence_transformers.json")?.unwrap_or_default();
+    Ok(settings.model_type.as_deref() == Some("CrossEncoder"))
 }
 
 type Chosen = (PairFormat, Option<String>, Option<PairTemplate>);
