@@ -316,6 +316,7 @@ impl EmbedderBuilder {
                 spec.prompts.set(name, text);
             }
         }
+        spec.check_prompts(&loaded.info.name)?;
         loaded.info.query_prompt = Some(spec.prompts.of_queries().to_owned());
         loaded.info.document_prompt = Some(spec.prompts.of_documents().to_owned());
         Ok(Embedder { loaded, pooling, modules, finish, prompts: spec.prompts })

@@ -38,7 +38,7 @@ impl Reading {
                     };
                     id.and_then(|id| usize::try_from(id).ok()).ok_or_else(|| {
                         Error::model(format!(
-                            "{model} is to answer with {word:?}, and tokenizer.json has no such token; name the \
+                            "{model} is to answer with {word}, and tokenizer.json has no such token; name the \
                              template that the model was trained with"
                         ))
                     })
@@ -120,6 +120,8 @@ impl Reading {
 pub(crate) struct LateInteraction {
     pub(crate) texts: LateEncoder,
     projections: Vec<Dense>,
+    width: Option<usize>,
+    hidden_size: Option<usize>,
     normalize: bool,
 }
 
@@ -130,13 +132,23 @@ pub(crate) struct QueryVectors(Array2<f32>);
 impl LateInteraction {
     fn new(encoder: &TextEncoder, spec: LateSpec) -> Result<Self> {
         let texts = LateEncoder::new(encoder, &spec)?;
-        Ok(Self { texts, projections: spec.projections, normalize: spec.normalize })
+        let LateSpec { projections, width, hidden_size, normalize, .. } = spec;
+        Ok(Self { texts, projections, width, hidden_size, normalize })
     }
 
     /// Whether vectors of this width can be projected. A graph that gives what the last projection gives, and not what the
     /// first one takes, has them inside.
     fn fit(&mut self, width: usize) -> std::result::Result<(), String> {
-        let (Some(first), Some(last)) = (self.projections.first(), self.projections.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (self.projections.first(), self.projections.last()) else {
+            // Without its projection an encoder gives hidden states, which compare to nothing of use.
+            return match (self.width, self.hidden_size) {
+                (Some(wanted), _) if wanted != width => Err(format!("the model's vectors have {wanted} dimensions")),
+                (None, Some(hidden)) if hidden == width => {
+                    Err("these are the encoder's hidden states: the projection is missing in the graph".to_owned())
+                }
+                _ => Ok(()),
+            };
+        };
         if first.inputs() != width && last.outputs() == width {
             self.projections.clear();
             return Ok(());

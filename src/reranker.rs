@@ -7,7 +7,7 @@ use crate::compute::ComputeType;
 use crate::error::{Error, Result};
 use crate::loading::{LoadOptions, Loaded, printable};
 use crate::model::config::Config;
-use crate::model::{ModelInfo, ModelSource, PairTemplate, Precision, Task};
+use crate::model::{LimitSource, ModelInfo, ModelSource, PairTemplate, Precision, Task};
 use crate::pipeline;
 use crate::ranking::{Activation, RankOptions, Ranking};
 use crate::reading::{LateInteraction, Reading};
@@ -15,8 +15,8 @@ use crate::scores::Scores;
 use crate::scoring::{CrossEncoder, PairScores};
 #[cfg(feature = "internals")]
 use crate::text::Tokens;
-use crate::text::Truncation;
-use crate::windows::{Combine, LongDocuments, Plan, WindowOptions};
+use crate::text::{Cut, Truncation};
+use crate::windows::{LongDocuments, Plan, WindowOptions};
 
 /// A cross-encoder: reads a query and a document together and scores the document's relevance.
 ///
@@ -125,7 +125,7 @@ impl Reranker {
             |document| encoder.pair(&query, document),
             |_, output| self.reading.logits(output),
         );
-        Ok(self.scores().collect(&processed, &plan, documents, 0))
+        Ok(self.scores().collect(&processed, &plan, documents, Cut::default()))
     }
 
     /// Late interaction: the query is run once, each document by itself, and their vectors are compared.
@@ -146,7 +146,8 @@ impl Reranker {
             |document| late.texts.document(encoder, document),
             |tokens, output| Ok(vec![late.similarity(&query, tokens, output)?]),
         );
-        Ok(self.scores().collect(&processed, &plan, documents, cut.document))
+        let of_query = Cut { query: cut.document, document: 0, at_least: cut.at_least };
+        Ok(self.scores().collect(&processed, &plan, documents, of_query))
     }
 
     fn scores(&self) -> Scores<'_> {
@@ -167,11 +168,7 @@ impl Reranker {
         let LongDocuments::Windows(options) = self.long_documents else { return Plan::whole(documents.len()) };
         Plan::new(self.loaded.engine.map(documents, |document| {
             // A text that the tokenizer refuses is refused again when it is to be run, and reported then.
-            let mut windows = windows(document.as_ref(), &options).unwrap_or_default();
-            if options.combine == Combine::First {
-                windows.truncate(1);
-            }
-            windows
+            windows(document.as_ref(), &options).unwrap_or_default()
         }))
     }
 
@@ -308,6 +305,8 @@ impl RerankerBuilder {
         let config = &loaded.declared.config;
         let names = match &reading {
             Reading::Labels => label_names(config, labels, &loaded.info.name)?,
+            // An encoder's configuration mostly has no labels of its own.
+            Reading::Pooled(_) if labels > 1 => label_names(config, labels, &loaded.info.name)?,
             Reading::Pooled(_) | Reading::NextToken { .. } | Reading::Late(_) => Vec::new(),
         };
         let label = choose_label(&names, labels, self.label.as_deref(), &loaded.info.name)?;
@@ -327,6 +326,10 @@ impl RerankerBuilder {
         loaded.info.score_label = names.get(label).map(|name| printable(name));
         loaded.info.labels = names.iter().map(|name| printable(name)).collect();
         loaded.info.activation = Some(activation);
+        if let Reading::Late(late) = &reading {
+            (loaded.info.max_length, loaded.info.max_length_source) =
+                (late.texts.document_length(), LimitSource::Document);
+        }
         loaded.info.long_documents = self.long_documents;
         loaded.info.head = Some(reading.describe(&loaded.encoder));
         Ok(Reranker { loaded, reading, activation, label, long_documents: self.long_documents })

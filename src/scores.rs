@@ -22,14 +22,14 @@ pub(crate) struct Scores<'a> {
 }
 
 impl Scores<'_> {
-    /// The scores in the order of the documents, which were read by this plan; `query_cut` tokens of the query were left
-    /// out for all of them.
+    /// The scores in the order of the documents, which were read by this plan; `of_query` was left out of the query
+    /// for all of them.
     pub(crate) fn collect<S: AsRef<str>>(
         &self,
         processed: &Processed<Vec<f32>>,
         plan: &Plan,
         documents: &[S],
-        query_cut: usize,
+        of_query: Cut,
     ) -> PairScores {
         let mut scores = PairScores::default();
         for (index, ((outcomes, windows), document)) in plan.group(processed.iter()).zip(documents).enumerate() {
@@ -37,7 +37,8 @@ impl Scores<'_> {
             scores.scores.push(match read.collect::<Result<Vec<&Read>>>() {
                 Ok(read) => {
                     let mut cut = self.left_out(&read, windows, document.as_ref());
-                    cut.query += query_cut;
+                    cut.query += of_query.query;
+                    cut.at_least |= of_query.at_least;
                     scores.truncated.extend(TruncatedDocument::of(cut, index));
                     self.of_document(&read, windows, index)
                 }

@@ -78,7 +78,7 @@ macro_rules! load {
         let start = Instant::now();
         let (source, options): (ModelSource, &EngineOptions) = (source($name)?, $options);
         let precision = options.precision.filter(|_| !source.is_bundled());
-        let mut builder = $reading($engine::builder().model(source));
+        let mut builder = $reading($engine::builder().model(source))?;
         if let Some(precision) = precision {
             builder = builder.precision(precision);
         }
@@ -102,8 +102,8 @@ impl RerankerOptions {
 impl EmbedderOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Embedder>, Failure> {
         load!(Embedder, &self.embedder, engine, |builder: crossrank::EmbedderBuilder| match self.dimensions {
-            Some(dimensions) => builder.dimensions(dimensions),
-            None => builder,
+            Some(dimensions) => Ok::<_, Failure>(builder.dimensions(dimensions)),
+            None => Ok(builder),
         })
     }
 }

@@ -263,7 +263,12 @@ fn state(file: &VerifiedFile) -> &'static str {
 
 /// The model of the Hub that a name means.
 fn hub_model(name: &str) -> Result<HubModel, Failure> {
-    ModelSource::parse(name)?.hub_model().cloned().ok_or_else(|| {
+    // A folder that happens to have the name is not what these commands are about.
+    let source = match CatalogueEntry::find(name) {
+        Some(entry) => entry.source(),
+        None => ModelSource::parse(name)?,
+    };
+    source.hub_model().cloned().ok_or_else(|| {
         Failure::Setup(format!("{name} is not a model of the Hub; name one of the catalogue, or hub:ORG/NAME"))
     })
 }

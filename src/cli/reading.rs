@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::failure::Failure;
 use crossrank::{Combine, LongDocuments, PairTemplate, RerankerBuilder, WindowOptions};
 
 /// How the cross-encoder reads a query and a document.
@@ -12,13 +13,13 @@ pub(super) struct ReadingOptions {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Long::Truncate)]
     long: Long,
 
-    /// How the scores of --long windows become the document's: max, mean or first
-    #[arg(long, value_name = "HOW", default_value_t = Combine::Max)]
-    combine: Combine,
+    /// How the scores of --long windows become the document's: max, mean or first [default: max]
+    #[arg(long, value_name = "HOW", requires = "long")]
+    combine: Option<Combine>,
 
-    /// The most tokens that neighbouring windows have in common
-    #[arg(long, value_name = "TOKENS", default_value_t = 64)]
-    overlap: usize,
+    /// The most tokens that neighbouring windows have in common [default: 64]
+    #[arg(long, value_name = "TOKENS", requires = "long")]
+    overlap: Option<usize>,
 
     /// The most tokens of a query and a document together [default: what the model declares, 8192 at most]
     #[arg(long, value_name = "TOKENS")]
@@ -43,10 +44,15 @@ enum Long {
 }
 
 impl ReadingOptions {
-    pub(super) fn apply(&self, mut builder: RerankerBuilder) -> RerankerBuilder {
+    pub(super) fn apply(&self, mut builder: RerankerBuilder) -> Result<RerankerBuilder, Failure> {
         if self.long == Long::Windows {
-            let windows = WindowOptions::new().combine(self.combine).overlap(self.overlap);
+            let mut windows = WindowOptions::new().combine(self.combine.unwrap_or_default());
+            if let Some(tokens) = self.overlap {
+                windows = windows.overlap(tokens);
+            }
             builder = builder.long_documents(LongDocuments::Windows(windows));
+        } else if self.combine.is_some() || self.overlap.is_some() {
+            return Err(Failure::Setup("--combine and --overlap are for --long windows; name that too".to_owned()));
         }
         if let Some(tokens) = self.max_length {
             builder = builder.max_length(tokens);
@@ -54,9 +60,9 @@ impl ReadingOptions {
         if let Some(template) = self.template {
             builder = builder.template(template);
         }
-        match &self.instruction {
+        Ok(match &self.instruction {
             Some(text) => builder.instruction(text),
             None => builder,
-        }
+        })
     }
 }

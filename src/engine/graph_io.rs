@@ -94,7 +94,7 @@ impl GraphIo {
         })
     }
 
-    /// The names of the inputs, without those that rewriting added.
+    /// The names of the inputs, without those that rewriting added and the many for earlier tokens.
     pub(crate) fn input_names(&self) -> Vec<String> {
         let shown = |input: &&Input| !matches!(input.feed, Feed::QueryTokens | Feed::Past { .. });
         self.inputs.iter().filter(shown).map(|input| input.name.clone()).collect()

@@ -102,6 +102,12 @@ impl CatalogueEntry {
         &self.name
     }
 
+    /// The model, for a builder.
+    #[cfg(feature = "hub")]
+    pub fn source(&'static self) -> super::ModelSource {
+        super::HubModel::of_catalogue(self).into()
+    }
+
     /// What the model is for.
     pub fn kind(&self) -> ModelKind {
         self.kind

@@ -16,8 +16,12 @@ use super::files::Files;
 use super::format::TextFormat;
 use crate::error::{Error, Result};
 
-/// No template is larger.
-const LONGEST_TEMPLATE: usize = 1 << 20;
+/// No template is larger, and none gives a longer text.
+const LONGEST_TEMPLATE: usize = 64 << 10;
+
+/// The stack for rendering. The parser goes down a chain such as `1+1+1…` once for each link, and a template has room for
+/// tens of thousands of them.
+const STACK: usize = 512 << 20;
 
 /// More steps than any template for two messages takes.
 const MOST_STEPS: u64 = 200_000;
@@ -25,6 +29,7 @@ const MOST_STEPS: u64 = 200_000;
 /// Texts that no template holds. White space at their ends shows whether the template changes what it is given.
 const QUERY: &str = " \u{e000}query\u{e001} ";
 const DOCUMENT: &str = " \u{e000}document\u{e001} ";
+const INSTRUCTION: &str = "\u{e000}instruction\u{e001}";
 
 /// A model's chat template and what it is rendered with.
 #[derive(Debug)]
@@ -146,7 +151,27 @@ impl ChatTemplate {
         })
     }
 
+    /// Whether an instruction changes anything.
+    pub(super) fn takes_instruction(&self) -> bool {
+        self.pair_format(Some(INSTRUCTION)) != self.pair_format(None)
+    }
+
+    /// Whether the template knows of the two roles. One that writes any role through is no template for pairs, though a
+    /// pair gets through it.
+    pub(super) fn names_the_roles(&self) -> bool {
+        self.source.contains("query") && self.source.contains("document")
+    }
+
     fn render(&self, instruction: Option<&str>) -> std::result::Result<String, String> {
+        std::thread::scope(|scope| {
+            let rendering = std::thread::Builder::new().stack_size(STACK);
+            let rendering = rendering.spawn_scoped(scope, || self.render_here(instruction));
+            let rendering = rendering.map_err(|error| format!("no thread can be had for it: {error}"))?;
+            rendering.join().unwrap_or_else(|_| Err("rendering it fails".to_owned()))
+        })
+    }
+
+    fn render_here(&self, instruction: Option<&str>) -> std::result::Result<String, String> {
         let mut environment = Environment::new();
         // As `transformers` renders them.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -214,7 +239,14 @@ fn python_method(
         ("lower", None) => text.to_lowercase().into(),
         ("upper", None) => text.to_uppercase().into(),
         ("split", Some(at)) if !at.is_empty() => text.split(at).map(Value::from).collect::<Vec<_>>().into(),
-        ("replace", Some(old)) => text.replace(old, argument(1).unwrap_or_default()).into(),
+        ("replace", Some(old)) => {
+            let new = argument(1).unwrap_or_default();
+            let longer = text.matches(old).count().saturating_mul(new.len());
+            if longer > LONGEST_TEMPLATE {
+                return Err(JinjaError::new(JinjaErrorKind::InvalidOperation, "`replace` gives too long a text"));
+            }
+            text.replace(old, new).into()
+        }
         _ => return Err(unknown()),
     })
 }
@@ -263,6 +295,28 @@ mod tests {
     fn a_template_without_end_is_stopped() {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
         assert!(template(endless).pair_format(None).unwrap_err().contains("fuel"));
+    }
+
+    #[test]
+    fn a_template_that_is_one_long_chain_is_parsed_or_refused() {
+        for (start, link) in [("1", "+1"), ("x", "|e"), ("x", ".a")] {
+            let links = (LONGEST_TEMPLATE - 100) / link.len();
+            let reason = template(&format!("{{{{ {start}{} }}}}", link.repeat(links))).pair_format(None);
+            assert!(reason.is_err(), "{link}");
+        }
+    }
+
+    #[test]
+    fn replacing_does_not_multiply_text() {
+        let source = format!("{{{{ ('{0}').replace('x', '{0}') }}}}", "x".repeat(30_000));
+        assert!(template(&source).pair_format(None).unwrap_err().contains("too long"));
+    }
+
+    #[test]
+    fn an_instruction_that_is_the_templates_own_is_one() {
+        assert!(template(PAIR).takes_instruction() && template(PAIR).names_the_roles());
+        let plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+        assert!(template(plain).pair_format(None).is_ok() && !template(plain).names_the_roles());
     }
 
     #[test]

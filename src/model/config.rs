@@ -30,6 +30,7 @@ pub(crate) struct Config {
     model_type: Option<String>,
     max_position_embeddings: Option<f64>,
     pub(crate) vocab_size: Option<u64>,
+    pub(crate) hidden_size: Option<usize>,
     pad_token_id: Option<i64>,
     decoder_start_token_id: Option<i64>,
     id2label: Option<BTreeMap<String, String>>,

@@ -278,7 +278,7 @@ impl Weights {
         if let Some(bytes) = files.optional(&name)? {
             return Ok(Self { name, bytes });
         }
-        let pickled = files.optional(&format!("{folder}/pytorch_model.bin"))?.is_some();
+        let pickled = files.has(&format!("{folder}/pytorch_model.bin"));
         Err(Error::model(match pickled {
             true => format!(
                 "{folder} of {} has its weights in pytorch_model.bin, a pickle, which is not read; load the model with \

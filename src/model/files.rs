@@ -154,6 +154,16 @@ impl Files {
         Ok(bytes)
     }
 
+    /// Whether the model has a file.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match &self.place {
+            #[cfg(feature = "bundled-models")]
+            Opened::Bundled(files) => find(files, name).is_some(),
+            Opened::Dir(folder) => folder.join(name).exists(),
+            Opened::Memory(memory) => memory.files.contains_key(name),
+        }
+    }
+
     /// A file's bytes.
     pub(crate) fn required(&mut self, name: &str) -> Result<Cow<'static, [u8]>> {
         self.optional(name)?

@@ -111,7 +111,8 @@ impl PairTemplate {
             "Qwen3ForCausalLM" => Some(PairTemplate::Qwen3Reranker),
             "Qwen2ForCausalLM" => Some(PairTemplate::MxbaiRerankV2),
             "GemmaForCausalLM" => Some(PairTemplate::BgeRerankerV2Gemma),
-            "T5ForConditionalGeneration" | "MT5ForConditionalGeneration" => Some(PairTemplate::MonoT5),
+            // Not mT5: its rerankers answer with other words, each with its own.
+            "T5ForConditionalGeneration" => Some(PairTemplate::MonoT5),
             _ => None,
         }
     }

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// Metadata is read up to here: it may hold whole documents.
 const LONGEST_TEXT: u64 = 1024;
 
+/// A name of external data that is longer is refused: what is checked must be all of it.
+const LONGEST_NAME: usize = 1000;
+
 /// What was learnt from the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct GraphFacts {
@@ -302,9 +305,13 @@ fn graph<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFact
     })
 }
 
-/// `FunctionProto`: node = 7.
+/// `FunctionProto`: node = 7, attribute_proto = 11.
 fn function<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFacts) -> io::Result<()> {
-    fields(reader, end, |reader, number, end| if number == 7 { node(reader, end, facts, 0) } else { Ok(()) })
+    fields(reader, end, |reader, number, end| match number {
+        7 => node(reader, end, facts, 0),
+        11 => attribute(reader, end, facts, 0),
+        _ => Ok(()),
+    })
 }
 
 /// `NodeProto`: op_type = 4, attribute = 5.
@@ -352,6 +359,9 @@ fn tensor<R: Read + Seek>(reader: &mut Reader<R>, end: u64, facts: &mut GraphFac
             (13, Value::Bytes { end }) => {
                 let (key, value) = property(reader, end)?;
                 if key == "location" {
+                    if value.len() > LONGEST_NAME {
+                        return Err(malformed("a file name in it is longer than any system takes"));
+                    }
                     facts.external.insert(value);
                 }
             }
@@ -408,13 +418,14 @@ mod tests {
 
     /// A field of bytes.
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut field = vec![number << 3 | 2];
-        let mut length = bytes.len();
-        while length > 0x7f {
-            field.push(length as u8 & 0x7f | 0x80);
-            length >>= 7;
+        let mut field = Vec::new();
+        for mut varint in [usize::from(number) << 3 | 2, bytes.len()] {
+            while varint > 0x7f {
+                field.push(varint as u8 & 0x7f | 0x80);
+                varint >>= 7;
+            }
+            field.push(varint as u8);
         }
-        field.push(length as u8);
         field.extend(bytes);
         field
     }
@@ -432,6 +443,10 @@ mod tests {
         let nested = field(1, &field(5, &field(6, &field(5, &tensor))));
         assert_eq!(names(nested), ["x.bin"], "in a graph within the graph");
         assert!(names(field(1, &field(4, b"Add"))).is_empty());
+        let function = field(25, &field(11, &field(5, &tensor)));
+        assert_eq!(model(Cursor::new(function)).unwrap().external().count(), 1, "a function's default");
+        let long = [field(1, b"location"), field(2, &[b'a'; 5000])].concat();
+        assert!(model(Cursor::new(field(7, &field(5, &field(13, &long))))).is_err(), "a name that is cut");
     }
 
     #[test]

@@ -32,6 +32,15 @@ pub(crate) enum Word {
     Text(&'static str),
 }
 
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Word::Id(id) => write!(f, "token {id}"),
+            Word::Text(text) => write!(f, "`{text}`"),
+        }
+    }
+}
+
 /// How a reranker is run.
 #[derive(Debug)]
 pub(crate) struct RerankerSpec {
@@ -58,7 +67,7 @@ struct LogitScoreConfig {
 impl RerankerSpec {
     pub(crate) fn read(files: &mut Files, config: &Config, options: &FormatOptions) -> Result<Self> {
         let architecture = config.architecture().unwrap_or_default();
-        if let Some(late) = LateSpec::read(files, architecture)? {
+        if let Some(late) = LateSpec::read(files, config)? {
             refuse_options(options, "late interaction has no template for pairs")?;
             return Ok(Self { head: Head::LateInteraction(late), format: PairFormat::Tokenizer, format_origin: None });
         }
@@ -115,32 +124,37 @@ type Chosen = (PairFormat, Option<String>, Option<PairTemplate>);
 /// The format that the folder asks for.
 fn format(files: &mut Files, architecture: &str, answers: bool, options: &FormatOptions) -> Result<Chosen> {
     let instruction = options.instruction.as_deref();
+    let declared = ChatTemplate::is_declared(files)?;
+    let chat = if answers || declared { ChatTemplate::read(files)? } else { None };
+    let known_template = PairTemplate::of_architecture(architecture).filter(|_| answers);
     let mut refused = None;
-    let chat = if answers || ChatTemplate::is_declared(files)? { ChatTemplate::read(files)? } else { None };
-    if let Some(chat) = chat {
+    // A chat that nobody declares is one for pairs only if it says so: most are not.
+    if let Some(chat) = chat.filter(|chat| declared || chat.names_the_roles()) {
         let prompts = Prompts::read(files)?;
-        let declared = Some(prompts.of_texts()).filter(|prompt| !prompt.is_empty());
-        match chat.pair_format(instruction.or(declared)) {
+        let default = Some(prompts.of_texts()).filter(|prompt| !prompt.is_empty());
+        match chat.pair_format(instruction.or(default)) {
             Ok(format) => {
-                if instruction.is_some() && Ok(&format) == chat.pair_format(None).as_ref() {
+                if instruction.is_some() && !chat.takes_instruction() {
                     refuse_options(options, "the model's chat template takes none")?;
                 }
                 return Ok((PairFormat::Text(format), Some(chat.declared_in.to_owned()), None));
             }
             Err(reason) => {
-                refused = Some(format!("the chat template in {} cannot be used: {reason}", chat.declared_in))
+                let reason = format!("the chat template in {} cannot be used: {reason}", chat.declared_in);
+                if declared {
+                    return Err(Error::model(format!(
+                        "{} is asked through its chat template, and {reason}",
+                        files.name()
+                    )));
+                }
+                refused = Some(reason);
             }
         }
     }
     if !answers {
-        return match refused {
-            Some(reason) => {
-                Err(Error::model(format!("{} is asked through its chat template, and {reason}", files.name())))
-            }
-            None => Ok((known(PairTemplate::Tokenizer, options)?, None, Some(PairTemplate::Tokenizer))),
-        };
+        return Ok((known(PairTemplate::Tokenizer, options)?, None, Some(PairTemplate::Tokenizer)));
     }
-    if let Some(template) = PairTemplate::of_architecture(architecture) {
+    if let Some(template) = known_template {
         return Ok((known(template, options)?, Some(format!("{template} (by its architecture)")), Some(template)));
     }
     Err(Error::model(format!(

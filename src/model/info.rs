@@ -36,6 +36,8 @@ pub enum LimitSource {
     Positions,
     /// The model takes more than 8,192 tokens, which is the most without the caller's asking: memory grows with the square.
     Memory,
+    /// What a late-interaction model takes of a document.
+    Document,
     /// No file says: 512 is assumed.
     Assumed,
 }
@@ -48,6 +50,7 @@ impl fmt::Display for LimitSource {
             LimitSource::SentenceTransformers => "max_seq_length of sentence_bert_config.json",
             LimitSource::Positions => "max_position_embeddings of config.json",
             LimitSource::Memory => "the most by default; the model takes more, if max_length asks for it",
+            LimitSource::Document => "of a document, in late interaction",
             LimitSource::Assumed => "assumed: no file says",
         })
     }

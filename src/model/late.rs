@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::config::Config;
 use super::dense::{Dense, Place};
 use super::files::Files;
 use super::modules::ModuleEntry;
@@ -32,6 +33,10 @@ pub(crate) struct LateSpec {
     pub(crate) skip_words: Vec<String>,
     /// What makes the vectors of the tokens' hidden states, where the graph does not do it.
     pub(crate) projections: Vec<Dense>,
+    /// The dimensions of a vector, where the projection is in the graph and the folder says it.
+    pub(crate) width: Option<usize>,
+    /// The dimensions of the encoder's hidden states, where the projection must be in the graph.
+    pub(crate) hidden_size: Option<usize>,
     /// Vectors are scaled to length 1.
     pub(crate) normalize: bool,
 }
@@ -71,7 +76,7 @@ struct ExpansionConfig {
 #[serde(default)]
 struct Knobs {
     model_type: Option<String>,
-    prompts: BTreeMap<String, String>,
+    prompts: BTreeMap<String, Option<String>>,
     query_prefix: Option<String>,
     document_prefix: Option<String>,
     query_length: Option<usize>,
@@ -109,14 +114,16 @@ struct Metadata {
     doc_maxlen: Option<usize>,
     attend_to_mask_tokens: bool,
     mask_punctuation: Option<bool>,
+    dim: Option<usize>,
 }
 
 impl LateSpec {
     /// What the folder says; nothing if it is not a late-interaction model.
-    pub(super) fn read(files: &mut Files, architecture: &str) -> Result<Option<Self>> {
-        if architecture == "HF_ColBERT" {
+    pub(super) fn read(files: &mut Files, config: &Config) -> Result<Option<Self>> {
+        if config.architecture() == Some("HF_ColBERT") {
             let metadata = files.optional_json::<Metadata>("artifact.metadata")?.unwrap_or_default();
-            return Ok(Some(Self::stanford(metadata)));
+            let width = metadata.dim;
+            return Ok(Some(Self { width, hidden_size: config.hidden_size, ..Self::stanford(metadata) }));
         }
         let knobs = files.optional_json::<Knobs>("config_sentence_transformers.json")?.unwrap_or_default();
         let modules = ModuleEntry::read_all(files)?;
@@ -156,7 +163,8 @@ impl LateSpec {
                 )));
             }
         };
-        let mut marker = |name: &str| Marker { text: knobs.prompts.remove(name).unwrap_or_default(), is_token: false };
+        let mut marker =
+            |name: &str| Marker { text: knobs.prompts.remove(name).flatten().unwrap_or_default(), is_token: false };
         Ok(Self {
             query: marker("query"),
             document: marker("document"),
@@ -165,6 +173,8 @@ impl LateSpec {
             expansion,
             skip_words: mask.skiplist_words,
             projections: projections(files, modules)?,
+            width: None,
+            hidden_size: None,
             normalize: modules.iter().any(|module| module.class() == "Normalize"),
         })
     }
@@ -179,7 +189,7 @@ impl LateSpec {
         });
         let mut marker = |prefix: Option<String>, default: &str, name: &str| {
             let prefix = prefix.unwrap_or_else(|| default.to_owned());
-            let prompt = knobs.prompts.remove(name).unwrap_or_default();
+            let prompt = knobs.prompts.remove(name).flatten().unwrap_or_default();
             let rest = prompt.strip_prefix(prefix.as_str()).unwrap_or(&prompt);
             Marker { text: format!("{prefix}{rest}"), is_token: true }
         };
@@ -191,6 +201,8 @@ impl LateSpec {
             expansion,
             skip_words: knobs.skiplist_words.unwrap_or_else(punctuation),
             projections: Vec::new(),
+            width: None,
+            hidden_size: None,
             normalize: true,
         }
     }
@@ -210,6 +222,8 @@ impl LateSpec {
             skip_words: if metadata.mask_punctuation == Some(false) { Vec::new() } else { punctuation() },
             // Its weights lie among those of the encoder: an export has it in the graph.
             projections: Vec::new(),
+            width: None,
+            hidden_size: None,
             normalize: true,
         }
     }

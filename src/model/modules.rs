@@ -24,20 +24,20 @@ impl ModuleEntry {
         self.kind.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Its folder within the model's; empty for the model's own.
+    /// Its folder within the model's.
     pub(super) fn folder(&self) -> Result<&str> {
         let folder = self.path.as_str();
         if folder.split(['/', '\\']).any(|part| part == "..") || folder.starts_with(['/', '\\']) || folder.contains(':')
         {
             return Err(Error::model(format!("modules.json points outside the model's folder: `{folder}`")));
         }
-        Ok(folder)
+        // The model's own folder, which a name may not begin with a root for.
+        Ok(if folder.is_empty() { "." } else { folder })
     }
 
     /// The name of a file in its folder.
     pub(super) fn file(&self, name: &str) -> Result<String> {
-        let folder = self.folder()?;
-        Ok(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") })
+        Ok(format!("{}/{name}", self.folder()?))
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     fn a_module_stays_in_the_models_folder() {
         let file = |path: &str| ModuleEntry { path: path.to_owned(), kind: "x.Pooling".to_owned() }.file("config.json");
         assert_eq!(file("1_Pooling").unwrap(), "1_Pooling/config.json");
-        assert_eq!(file("").unwrap(), "config.json");
+        assert_eq!(file("").unwrap(), "./config.json");
         for path in ["../x", "/etc", "a/../../b", "C:x", "\\\\server", "..\\x"] {
             assert!(file(path).unwrap_err().to_string().contains("outside"), "{path}");
         }

@@ -134,6 +134,8 @@ pub(crate) struct EmbeddingSpec {
     pub(crate) declared_in: Option<String>,
     /// Named texts that go before an input, such as `query` → `query: `.
     pub(crate) prompts: Prompts,
+    /// The prompt's tokens are pooled with the text's.
+    pools_prompts: bool,
 }
 
 /// `config_sentence_transformers.json`.
@@ -279,6 +281,7 @@ impl EmbeddingSpec {
             truncate_dim: settings.truncate_dim.map(|n| dimensions(n, files.name())).transpose()?,
             declared_in: None,
             prompts: settings.prompts,
+            pools_prompts: true,
         };
         for entry in ModuleEntry::read_all(files)? {
             match entry.class() {
@@ -304,6 +307,17 @@ impl EmbeddingSpec {
         Ok(spec)
     }
 
+    /// Refuses prompts whose tokens are to be left out of the pooling; to be asked once all prompts are known.
+    pub(crate) fn check_prompts(&self, model: &str) -> Result<()> {
+        if self.pools_prompts || !self.prompts.any() {
+            return Ok(());
+        }
+        Err(Error::model(format!(
+            "{} of {model} leaves the prompt's tokens out of the pooling (include_prompt), which is not supported",
+            self.declared_in.as_deref().unwrap_or("modules.json")
+        )))
+    }
+
     /// Takes from the catalogue what the folder does not say: exports often lack the files of sentence-transformers.
     fn complete(&mut self, entry: &CatalogueEntry) {
         if let (None, Some(mode)) = (&self.declared_in, entry.pooling()) {
@@ -327,18 +341,13 @@ impl EmbeddingSpec {
         let config: PoolingConfig = files.required_json(&name)?;
         self.pooling = Pooling::joined(config.modes())
             .map_err(|_| Error::model(format!("{name} of {} turns on no pooling mode", files.name())))?;
-        if !config.include_prompt && self.prompts.any() {
-            return Err(Error::model(format!(
-                "{name} of {} leaves the prompt's tokens out of the pooling (include_prompt), which is not supported",
-                files.name()
-            )));
-        }
+        self.pools_prompts = config.include_prompt;
         self.declared_in = Some(name);
         Ok(())
     }
 }
 
-/// A module's folder, which must be inside the model's.
+/// `truncate_dim` as a number of dimensions.
 fn dimensions(truncate_dim: i64, model: &str) -> Result<usize> {
     usize::try_from(truncate_dim).ok().filter(|n| *n > 0).ok_or_else(|| {
         Error::model(format!(

@@ -98,6 +98,11 @@ impl LateEncoder {
         encoder.windows_of(document, self.document.room(encoder).saturating_sub(words), options)
     }
 
+    /// The most tokens of a document, special ones included.
+    pub(crate) fn document_length(&self) -> usize {
+        self.document.limit
+    }
+
     /// Whether a document's token is compared with the query's.
     pub(crate) fn is_compared(&self, id: u32) -> bool {
         !self.skipped.contains(&id)

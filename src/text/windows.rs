@@ -9,11 +9,11 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::error::Result;
-use crate::windows::WindowOptions;
+use crate::windows::{Combine, WindowOptions};
 
 /// A text that is tokenised again by itself may have a token or two more than it had in the whole: a space before its
 /// first word counts, or not.
-const SLACK: usize = 2;
+const SLACK: usize = 8;
 
 /// Smaller windows are of no use: the document is cut instead.
 const FEWEST_TOKENS: usize = 16;
@@ -22,6 +22,8 @@ const FEWEST_TOKENS: usize = 16;
 const MOST_BYTES: usize = 1 << 20;
 
 /// The windows of a text with at most `room` tokens each; none if it fits as it is, or if the room is too small for any.
+///
+/// Where the first window alone counts ([`Combine::First`]), it is the only one.
 ///
 /// `tokenise` gives the byte range of each token of a text. Where [`WindowOptions::most`] ends the list early, the last
 /// window reaches to the end of the text, so that the rest is cut and counted like that of any other document.
@@ -47,6 +49,9 @@ pub(super) fn windows(
         };
         let end = end_of_window(piece, &tokens, room);
         found.push(start..start + end);
+        if options.combine == Combine::First && !text[start + end..].trim().is_empty() {
+            return Ok(found);
+        }
         start += start_of_next(piece, &tokens, end, overlap);
     }
     // What is nothing but white space has nothing to be read for.

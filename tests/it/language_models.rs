@@ -116,6 +116,18 @@ fn a_language_model_that_nobody_knows_how_to_ask_is_refused() {
     assert!(error.to_string().contains("chat_template.jinja cannot be used"), "{error}");
 }
 
+/// A chat template that writes any role through is not one for pairs; one that is declared is never passed over.
+#[test]
+fn chat_templates_that_are_not_for_pairs() {
+    let chat = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+    let chatty = Copy::of("qwen3-reranker").write("chat_template.jinja", chat);
+    let reranker = Reranker::from_dir(chatty.path()).unwrap();
+    assert_eq!(reranker.info().template.as_deref(), Some("qwen3-reranker (by its architecture)"));
+    let broken = Copy::of("logit-score").write("chat_template.jinja", "{% for %} query document");
+    let error = Reranker::from_dir(broken.path()).unwrap_err();
+    assert!(error.to_string().contains("chat_template.jinja cannot be used"), "{error}");
+}
+
 #[test]
 fn a_vocabulary_without_the_answers_is_refused() {
     let folder = Copy::of("bge-reranker-v2-gemma");

@@ -58,6 +58,9 @@ fn cut_queries_and_documents_are_reported() {
     assert!(scores.truncated[0].dropped_tokens > 0 && scores.truncated[0].dropped_query_tokens == 0);
     let scores = reranker.score(&long, &["short"]).unwrap();
     assert!(scores.truncated[0].dropped_query_tokens > 0, "{:?}", scores.truncated);
+    let scores = reranker.score(&long.repeat(3000), &["short"]).unwrap();
+    assert!(scores.truncated[0].at_least, "a query that was not tokenised to its end");
+    assert_eq!(reranker.info().max_length, 40);
 }
 
 #[test]
@@ -69,6 +72,13 @@ fn settings_that_cannot_be_obeyed_are_refused() {
     let expansion = Copy::of("colbert").set("sentence_bert_config.json", "query_expansion", expansion);
     let error = Reranker::from_dir(expansion.path()).unwrap_err();
     assert!(error.to_string().contains("`double`"), "{error}");
+    let unprojected = std::fs::read(fixtures::path("colbert").join("model.onnx")).unwrap();
+    let hidden = Copy::of("colbert-stanford").write("model.onnx", unprojected);
+    let error = Reranker::from_dir(hidden.path()).unwrap_err();
+    assert!(error.chain().contains("projection is missing"), "{}", error.chain());
+    let width = Copy::of("colbert-stanford").set("artifact.metadata", "dim", json!(128));
+    let error = Reranker::from_dir(width.path()).unwrap_err();
+    assert!(error.chain().contains("have 128 dimensions"), "{}", error.chain());
     let short = Copy::of("colbert-stanford").set("artifact.metadata", "doc_maxlen", json!(2));
     let error = Reranker::from_dir(short.path()).unwrap_err();
     assert!(error.to_string().contains("no room"), "{error}");

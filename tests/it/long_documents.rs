@@ -120,6 +120,12 @@ fn the_command_line_shows_the_window() {
     assert!(json["results"][1]["window"].is_null());
     let (_, err) = run(&[]);
     assert!(err.contains("1 document was cut to fit the 512 tokens"), "{err}");
+    let refused = Command::cargo_bin("crossrank")
+        .unwrap()
+        .args(["rerank", "--query", "x", "--combine", "mean"])
+        .arg(&file)
+        .output();
+    assert_eq!(refused.unwrap().status.code(), Some(2), "an option that would mean nothing");
     let (_, err) = run(&["--max-length", "64"]);
     assert!(err.contains("1 document was cut to fit the 64 tokens"), "{err}");
 }

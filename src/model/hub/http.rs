@@ -100,7 +100,12 @@ impl<'a> Client<'a> {
                     Ok(PemItem::Certificate(certificate)) => Some(certificate),
                     _ => None,
                 });
-                RootCerts::Specific(Arc::new(certificates.collect()))
+                let certificates: Vec<_> = certificates.collect();
+                if certificates.is_empty() {
+                    let message = format!("{} (SSL_CERT_FILE) holds no certificate in PEM", path.display());
+                    return Err(Error::new(ErrorKind::Options, message));
+                }
+                RootCerts::Specific(Arc::new(certificates))
             }
             None => RootCerts::WebPki,
         };

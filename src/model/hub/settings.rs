@@ -15,6 +15,9 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The longest silence of a server that is waited out, in seconds, as in `huggingface_hub`.
 const DEFAULT_TIMEOUT: u64 = 10;
 
+/// A day: more seconds may be more than a clock can count.
+const LONGEST_TIMEOUT: u64 = 86_400;
+
 /// Where the Hub and the cache are, and who asks.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -41,6 +44,12 @@ impl Settings {
             None => variable("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
         };
         let endpoint = endpoint.trim_end_matches('/').to_owned();
+        if endpoint.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or("").contains('@')) {
+            // It is shown in messages, and may be sent on: it must hold no secret.
+            let message =
+                "the Hub's address (HF_ENDPOINT) holds a user name or a password; leave them out, and set HF_TOKEN";
+            return Err(Error::new(ErrorKind::Options, message));
+        }
         if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
             return Err(Error::new(
                 ErrorKind::Options,
@@ -67,7 +76,7 @@ impl Settings {
         let timeout = variable("HF_HUB_DOWNLOAD_TIMEOUT")
             .and_then(|seconds| seconds.trim().parse().ok())
             .filter(|seconds| *seconds > 0)
-            .unwrap_or(DEFAULT_TIMEOUT);
+            .map_or(DEFAULT_TIMEOUT, |seconds: u64| seconds.min(LONGEST_TIMEOUT));
         Ok(Self {
             endpoint,
             cache,
@@ -183,6 +192,10 @@ mod tests {
     #[test]
     fn an_address_that_is_none() {
         assert_eq!(settings(model().endpoint("ftp://x"), &[]).unwrap_err().kind(), ErrorKind::Options);
+        let secret = settings(model().endpoint("http://user:passw0rd@host"), &[]).unwrap_err();
+        assert!(!secret.to_string().contains("passw0rd") && secret.to_string().contains("HF_TOKEN"), "{secret}");
+        let patient = settings(model(), &[("HF_HUB_DOWNLOAD_TIMEOUT", "18446744073709551615")]).unwrap();
+        assert_eq!(patient.timeout.as_secs(), LONGEST_TIMEOUT);
         let mirror = settings(model(), &[("HF_ENDPOINT", "http://mirror:80/"), ("HF_HOME", "/h")]).unwrap();
         assert_eq!(mirror.endpoint, "http://mirror:80");
     }
