@@ -130,8 +130,9 @@ class Comparison(NamedTuple):
         return self.difference <= TOLERANCE * max(1.0, abs(self.lowest), abs(self.highest))
 
 
-def compare(path, model, tokenizer, kind, limit):
+def compare(path, reference):
     """With the original library, in batches of one text and in padded ones."""
+    kind, model, tokenizer, limit = reference
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     texts = SAMPLES + MORE_TEXTS + LONG
     groups = [[sample] for sample in texts] + [SAMPLES, SAMPLES[1:3], MORE_TEXTS, LONG + SAMPLES[:2]]
@@ -209,7 +210,8 @@ def load_tokenizer(source):
         raise SystemExit(f"{source}: the tokenizer cannot be loaded: {first_line(error)}") from None
     if not (source / "tokenizer.json").is_file() and not tokenizer.is_fast:
         raise SystemExit(f"{source}: there is no tokenizer.json, and none can be made of a {type(tokenizer).__name__}")
-    if len(tokenizer) == 0 or not tokenizer("a")["input_ids"]:
+    # Of an empty folder transformers makes a tokenizer that knows special tokens only.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise SystemExit(f"{source}: there is no tokenizer: its folder has a tokenizer.json, or what transformers makes one of")
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
@@ -230,17 +232,26 @@ def find_checkpoint(name):
     return source
 
 
-class Result(NamedTuple):
-    """What was exported: what it is for, which exporter could, and how far it is from the original library."""
+class Reference(NamedTuple):
+    """What a graph is compared with: the original's module, its tokenizer, and the longest text in tokens."""
 
     kind: str
+    model: torch.nn.Module
+    tokenizer: transformers.PreTrainedTokenizerBase
+    limit: int
+
+
+class Plain(NamedTuple):
+    """A checkpoint's graph in fp32, not yet compared, and the exporter that made it."""
+
+    source: Path
+    reference: Reference
     exporter: str
-    fp32: Comparison
-    written: Comparison
+    graph: onnx.ModelProto
 
 
-def export(name, out, base=None, precision="fp32", optimize=False, smallest=SMALLEST_WEIGHT):
-    """Export the model called `name` into the folder `out`; weights of fewer than `smallest` numbers stay in fp32."""
+def plain_graph(name, base=None, optimize=False):
+    """Export the model called `name`; `optimize` says whether its graph will be fused."""
     source = find_checkpoint(name)
     kind = model_kind(source)
     tokenizer = load_tokenizer(source)
@@ -249,31 +260,6 @@ def export(name, out, base=None, precision="fp32", optimize=False, smallest=SMAL
     model = load(source, kind, tokenizer, [key for key in INPUTS if key in inputs]).eval()
     if optimize:
         graphs.refuse_unfused(model.model.config)
-
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.onnx"
-        exporter, graph = plain_graph(model, inputs, kind)
-        graphs.set_metadata(graph, precision="fp32", base=base or Path(name).name)
-        written = plain = check(graph, path, model, tokenizer, kind, compared_tokens, "fp32")
-        if optimize:
-            graph = graphs.fuse(path, model.model.config)
-            written = check(graph, path, model, tokenizer, kind, compared_tokens, "fused by ONNX Runtime's optimiser")
-        if precision != "fp32":
-            graph = quantize(graph, PRECISIONS[precision], smallest=smallest)
-            written = check(graph, path, model, tokenizer, kind, compared_tokens, precision, rounded=True)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / graphs.EXTERNAL_NAME).unlink(missing_ok=True)  # of an earlier, larger model
-        for file in sorted(Path(scratch).iterdir()):
-            shutil.copyfile(file, out / file.name)
-
-    copy_config(source, out, kind)
-    copy_tokenizer(source, out, tokenizer)
-    copy_layout(source, out, kind)
-    return Result(kind, exporter, plain, written)
-
-
-def plain_graph(model, inputs, kind):
-    """The name of the exporter that could, and its graph, tidied."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         exporter = graphs.export_graph(model, inputs, OUTPUT_NAME[kind], path)
@@ -282,20 +268,55 @@ def plain_graph(model, inputs, kind):
     graphs.name_weights(graph)
     graphs.drop_unused_inputs(graph)
     graphs.name_axes(graph, OUTPUT_NAME[kind])
-    return exporter, graph
+    graphs.set_metadata(graph, precision="fp32", base=base or Path(name).name)
+    return Plain(source, Reference(kind, model, tokenizer, compared_tokens), exporter, graph)
 
 
-def check(graph, path, model, tokenizer, kind, limit, what, rounded=False):
+class Result(NamedTuple):
+    """How far the fp32 graph and the written one are from the original library."""
+
+    fp32: Comparison
+    written: Comparison
+
+
+def write(plain, out, precision="fp32", optimize=False, smallest=SMALLEST_WEIGHT):
+    """Write the folder `out`, if all is well; weights of fewer than `smallest` numbers stay in fp32. The graph is changed."""
+    source, reference, _, graph = plain
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        written = fp32 = check(graph, path, reference, "fp32")
+        if optimize:
+            graph = graphs.fuse(path, reference.model.model.config)
+            written = check(graph, path, reference, "fused by ONNX Runtime's optimiser")
+        if precision != "fp32":
+            graph = quantize(graph, PRECISIONS[precision], smallest=smallest)
+            written = check(graph, path, reference, precision, rounded=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / graphs.EXTERNAL_NAME).unlink(missing_ok=True)  # of an earlier, larger model
+        for file in sorted(Path(scratch).iterdir()):
+            shutil.copyfile(file, out / file.name)
+    copy_config(source, out, reference.kind)
+    copy_tokenizer(source, out, reference.tokenizer)
+    copy_layout(source, out, reference.kind)
+    return Result(fp32, written)
+
+
+def check(graph, path, reference, what, rounded=False):
     """Save the graph and compare it; ends the program where it must not be used."""
     graphs.save(graph, path)
-    found = compare(path, model, tokenizer, kind, limit)
+    found = compare(path, reference)
     numbers = f"numbers from {found.lowest:.3f} to {found.highest:.3f}"
-    print(f"{kind}, {what}: largest difference from torch {found.difference:.2e} ({numbers})")
+    print(f"{reference.kind}, {what}: largest difference from torch {found.difference:.2e} ({numbers})")
     if not np.isfinite(found.difference):
         raise SystemExit(f"{what}: numbers that are not finite; nothing was written")
     if not rounded and not found.close():
         raise SystemExit(f"{what}: more than {TOLERANCE:.0e} (of the largest number) from torch; nothing was written")
     return found
+
+
+def export(name, out, base=None, precision="fp32", optimize=False):
+    """Export the model called `name` into the folder `out`."""
+    return write(plain_graph(name, base, optimize), out, precision, optimize)
 
 
 def main():

@@ -22,8 +22,11 @@ EXTERNAL_NAME = "model.onnx_data"
 # Bytes of the smallest tensor that is kept once if there are several equal ones.
 SMALLEST_SHARED = 1024
 
-# The families whose layers ONNX Runtime's optimiser knows, as it knows BERT's.
-FUSED_FAMILIES = {"bert", "distilbert", "electra", "roberta", "xlm-roberta", "camembert"}
+# The families in whose graphs ONNX Runtime's optimiser finds something to fuse.
+FUSED_FAMILIES = {
+    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "gemma", "gemma3_text", "mpnet", "nomic_bert", "qwen2",
+    "qwen3", "roberta", "t5", "xlm-roberta",
+}  # fmt: skip
 
 
 def export_graph(model, inputs, output_name, path):
@@ -205,10 +208,14 @@ def refuse_unfused(config):
 
 
 def fuse(path, config):
-    """ONNX Runtime's own fused operators (attention, skip-layer-norm, bias-GELU), for its kernels."""
+    """ONNX Runtime's own fused operators: norms with the addition before them, GELU with its bias, and attention where it is known.
+
+    It knows attention in the older exporter's graphs, hardly ever in the newer one's.
+    """
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_model
 
+    # Its passes for BERT find what other families have of the same kind.
     options = FusionOptions("bert")
     # It would take the word embeddings into an operator that reads them in fp32 only.
     options.enable_embed_layer_norm = False
@@ -217,4 +224,5 @@ def fuse(path, config):
         optimized = optimize_model(
             str(path), "bert", num_heads=heads, hidden_size=width, opt_level=0, optimization_options=options, use_gpu=False
         )
+    add_opset(optimized.model, "com.microsoft")
     return optimized.model
