@@ -12,19 +12,23 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+import transformers
 from transformers import AutoTokenizer
 
-from graph import clean, export_graph, fuse, name_axes, name_weights, save, set_metadata
-from heads import CROSS_ENCODER, EMBEDDING, LATE_INTERACTION, OUTPUT_NAME, load, model_kind, modules, read_json
+import graph as graphs
+from heads import CROSS_ENCODER, EMBEDDING, LATE_INTERACTION, OUTPUT_NAME, first_line, load, model_kind, modules, read_json
+from quantize import SMALLEST_WEIGHT, quantize
 
 TOLERANCE = 1e-4
 
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 LAYOUT_FILES = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "artifact.metadata"]
 
 # What `--precision` makes of the fp32 graph (see quantize.py).
@@ -38,7 +42,12 @@ SAMPLES = [
     ("Wie hoch ist die Zugspitze? 🏔", "Die Zugspitze ist 2962 m hoch – der höchste Berg Deutschlands. " * 12),
 ]
 
+# A graph may hold the length that it was exported with: no text was longer than EXPORTED_TOKENS
+# then, and some that it is compared on are.
+EXPORTED_TOKENS, COMPARED_TOKENS = 256, 512
+
 # Only compared, never exported with.
+LONG = [("Wie hoch ist die Zugspitze? 🏔", SAMPLES[3][1] * 6)]
 MORE_TEXTS = [
     ("symptoms of iron deficiency", "Fatigue, pale skin and shortness of breath are common when the body lacks iron."),
     ("symptoms of iron deficiency", "Iron is smelted from ore in a blast furnace at about 1,500 °C."),
@@ -91,13 +100,18 @@ def tokenize(tokenizer, kind, samples, limit):
     return tokenizer(*texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
 
 
-def length_limit(source, tokenizer):
-    """The most tokens of a sample: 256, or what a smaller model takes."""
+def length_limits(source, tokenizer):
+    """The most tokens of a text that the model is exported with, and of one that it is compared on."""
     config = read_json(source / "config.json")
-    positions = config.get("max_position_embeddings") or 256
+    positions = config.get("max_position_embeddings") or COMPARED_TOKENS
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= (config.get("pad_token_id") or 1) + 1
-    return int(min(256, positions, tokenizer.model_max_length))
+        pad = config.get("pad_token_id")
+        positions -= (1 if pad is None else pad) + 1
+    compared = int(min(COMPARED_TOKENS, positions, tokenizer.model_max_length))
+    exported = min(EXPORTED_TOKENS, compared - compared // 4)
+    if compared < EXPORTED_TOKENS:
+        print(f"it takes {compared} tokens: it is exported with texts of up to {exported}, and compared on some of {compared}")
+    return exported, compared
 
 
 def run_onnx(session, inputs):
@@ -105,10 +119,23 @@ def run_onnx(session, inputs):
     return session.run(None, {name: inputs[name].numpy() for name in wanted})[0]
 
 
-def compare(path, model, tokenizer, kind, limit):
-    """The largest difference from the original library, alone and in padded batches, and its numbers' range."""
+class Comparison(NamedTuple):
+    """The largest difference from the original library, and the range of its numbers."""
+
+    difference: float
+    lowest: float
+    highest: float
+
+    def close(self):
+        return self.difference <= TOLERANCE * max(1.0, abs(self.lowest), abs(self.highest))
+
+
+def compare(path, reference):
+    """With the original library, in batches of one text and in padded ones."""
+    kind, model, tokenizer, limit = reference
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    groups = [[sample] for sample in SAMPLES + MORE_TEXTS] + [SAMPLES, SAMPLES[1:3], MORE_TEXTS]
+    texts = SAMPLES + MORE_TEXTS + LONG
+    groups = [[sample] for sample in texts] + [SAMPLES, SAMPLES[1:3], MORE_TEXTS, LONG + SAMPLES[:2]]
     worst, lowest, highest = 0.0, np.inf, -np.inf
     for group in groups:
         inputs = tokenize(tokenizer, kind, group, limit)
@@ -119,10 +146,10 @@ def compare(path, model, tokenizer, kind, limit):
             real = inputs["attention_mask"].numpy() == 1
             difference, expected = difference[real], expected[real]
         if not np.isfinite(difference).all():
-            return np.inf, lowest, highest
+            return Comparison(np.inf, lowest, highest)
         worst = max(worst, float(difference.max()))
         lowest, highest = min(lowest, float(expected.min())), max(highest, float(expected.max()))
-    return worst, lowest, highest
+    return Comparison(worst, lowest, highest)
 
 
 def copy_config(source, out, kind):
@@ -176,63 +203,120 @@ def copy_layout(source, out, kind):
         write_json(out / "modules.json", [module for module in listed if not module["type"].endswith(".Dense")])
 
 
-def shrink(graph, precision):
-    """The graph in a smaller precision."""
-    from quantize import quantize
+def load_tokenizer(source):
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # every class of tokenizers has its own
+        raise SystemExit(f"{source}: the tokenizer cannot be loaded: {first_line(error)}") from None
+    if not (source / "tokenizer.json").is_file() and not tokenizer.is_fast:
+        raise SystemExit(f"{source}: there is no tokenizer.json, and none can be made of a {type(tokenizer).__name__}")
+    # Of an empty folder transformers makes a tokenizer that knows special tokens only.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise SystemExit(f"{source}: there is no tokenizer: its folder has a tokenizer.json, or what transformers makes one of")
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        # Padding is masked: any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
 
-    return quantize(graph, PRECISIONS[precision])
 
-
-def export(name, out, base=None, precision="fp32", optimize=False):
-    """Export the model called `name` into the folder `out`; returns the difference of the fp32 graph."""
+def find_checkpoint(name):
+    """The folder of a model with its configuration, checked."""
     source = find_model(name)
     if not (source / "config.json").is_file():
         raise SystemExit(f"{source}: there is no config.json: a model's folder has one, beside its weights")
-    kind = model_kind(source)
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    limit = length_limit(source, tokenizer)
-    inputs = tokenize(tokenizer, kind, SAMPLES, limit)
-    input_names = [key for key in ("input_ids", "attention_mask", "token_type_ids") if key in inputs]
-    model = load(source, kind, tokenizer, input_names).eval()
+    try:
+        read_json(source / "config.json")
+    except ValueError as error:
+        raise SystemExit(f"{source / 'config.json'}: {first_line(error)}") from None
+    return source
 
-    out.mkdir(parents=True, exist_ok=True)
+
+class Reference(NamedTuple):
+    """What a graph is compared with: the original's module, its tokenizer, and the longest text in tokens."""
+
+    kind: str
+    model: torch.nn.Module
+    tokenizer: transformers.PreTrainedTokenizerBase
+    limit: int
+
+
+class Plain(NamedTuple):
+    """A checkpoint's graph in fp32, not yet compared, and the exporter that made it."""
+
+    source: Path
+    reference: Reference
+    exporter: str
+    graph: onnx.ModelProto
+
+
+def plain_graph(name, base=None, optimize=False):
+    """Export the model called `name`; `optimize` says whether its graph will be fused."""
+    source = find_checkpoint(name)
+    kind = model_kind(source)
+    tokenizer = load_tokenizer(source)
+    exported_tokens, compared_tokens = length_limits(source, tokenizer)
+    inputs = tokenize(tokenizer, kind, SAMPLES, exported_tokens)
+    model = load(source, kind, tokenizer, [key for key in INPUTS if key in inputs]).eval()
+    if optimize:
+        graphs.refuse_unfused(model.model.config)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
-        export_graph(model, inputs, input_names, OUTPUT_NAME[kind], path)
-        graph = clean(onnx.load(path))
-        name_weights(graph)
-        name_axes(graph, OUTPUT_NAME[kind])
-        set_metadata(graph, precision="fp32", base=base or Path(name).name)
-        save(graph, path)
-        difference, lowest, highest = compare(path, model, tokenizer, kind, limit)
-        numbers = f"numbers from {lowest:.3f} to {highest:.3f}"
-        print(f"{kind}: largest difference from torch {difference:.2e} (limit {TOLERANCE:.0e}; {numbers})")
-        if not difference <= TOLERANCE * max(1.0, abs(lowest), abs(highest)):
-            raise SystemExit("the export differs from torch; nothing was written")
-        if optimize:
-            graph = fuse(path, model.model.config)
-            save(graph, path)
-            fused, _, _ = compare(path, model, tokenizer, kind, limit)
-            print(f"fused by ONNX Runtime's optimiser: largest difference from torch {fused:.2e}")
-            if not fused <= TOLERANCE * max(1.0, abs(lowest), abs(highest)):
-                raise SystemExit("the fused graph differs from torch; nothing was written")
-        if precision != "fp32":
-            save(shrink(graph, precision), path)
-            smaller, _, _ = compare(path, model, tokenizer, kind, limit)
-            print(f"{precision}: largest difference from torch {smaller:.2e} ({numbers})")
-            if not np.isfinite(smaller):
-                raise SystemExit(f"the {precision} graph gives numbers that are not finite; nothing was written")
-        for file in sorted(Path(scratch).iterdir()):
-            if file.name.startswith("model.onnx"):
-                shutil.copyfile(file, out / file.name)
+        exporter = graphs.export_graph(model, inputs, OUTPUT_NAME[kind], path)
+        graph = graphs.clean(onnx.load(path))
+    graphs.share_constants(graph)
+    graphs.name_weights(graph)
+    graphs.drop_unused_inputs(graph)
+    graphs.name_axes(graph, OUTPUT_NAME[kind])
+    graphs.set_metadata(graph, precision="fp32", base=base or Path(name).name)
+    return Plain(source, Reference(kind, model, tokenizer, compared_tokens), exporter, graph)
 
-    copy_config(source, out, kind)
-    copy_tokenizer(source, out, tokenizer)
-    copy_layout(source, out, kind)
-    return difference
+
+class Result(NamedTuple):
+    """How far the fp32 graph and the written one are from the original library."""
+
+    fp32: Comparison
+    written: Comparison
+
+
+def write(plain, out, precision="fp32", optimize=False, smallest=SMALLEST_WEIGHT):
+    """Write the folder `out`, if all is well; weights of fewer than `smallest` numbers stay in fp32. The graph is changed."""
+    source, reference, _, graph = plain
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        written = fp32 = check(graph, path, reference, "fp32")
+        if optimize:
+            graph = graphs.fuse(path, reference.model.model.config)
+            written = check(graph, path, reference, "fused by ONNX Runtime's optimiser")
+        if precision != "fp32":
+            graph = quantize(graph, PRECISIONS[precision], smallest=smallest)
+            written = check(graph, path, reference, precision, rounded=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / graphs.EXTERNAL_NAME).unlink(missing_ok=True)  # of an earlier, larger model
+        for file in sorted(Path(scratch).iterdir()):
+            shutil.copyfile(file, out / file.name)
+    copy_config(source, out, reference.kind)
+    copy_tokenizer(source, out, reference.tokenizer)
+    copy_layout(source, out, reference.kind)
+    return Result(fp32, written)
+
+
+def check(graph, path, reference, what, rounded=False):
+    """Save the graph and compare it; ends the program where it must not be used."""
+    graphs.save(graph, path)
+    found = compare(path, reference)
+    numbers = f"numbers from {found.lowest:.3f} to {found.highest:.3f}"
+    print(f"{reference.kind}, {what}: largest difference from torch {found.difference:.2e} ({numbers})")
+    if not np.isfinite(found.difference):
+        raise SystemExit(f"{what}: numbers that are not finite; nothing was written")
+    if not rounded and not found.close():
+        raise SystemExit(f"{what}: more than {TOLERANCE:.0e} (of the largest number) from torch; nothing was written")
+    return found
+
+
+def export(name, out, base=None, precision="fp32", optimize=False):
+    """Export the model called `name` into the folder `out`."""
+    return write(plain_graph(name, base, optimize), out, precision, optimize)
 
 
 def main():
@@ -246,6 +330,8 @@ def main():
     )  # fmt: skip
     parser.add_argument("--base", help="the name to note in model.onnx as crossrank.base (default: the last part of MODEL)")
     args = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     export(args.model, args.out, args.base, args.precision, args.optimize)
     size = sum(file.stat().st_size for file in args.out.glob("model.onnx*"))
     print(f"{args.out}: model.onnx with {size / 1e6:.1f} MB")

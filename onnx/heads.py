@@ -4,10 +4,11 @@ A reranker that is a language model gives the difference of two words' logits af
 last token (or one word's logit): the rest of its vocabulary is left out of the file.
 """
 
+import inspect
 import json
-from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
@@ -69,27 +70,46 @@ def model_kind(folder):
 
 
 def load(folder, kind, tokenizer, input_names):
-    """The module to export, in fp32 with plain attention, which exports to plain nodes."""
-    options = {"attn_implementation": "eager", "dtype": torch.float32}
+    """The module to export, in fp32 with plain attention, which exports to plain nodes.
+
+    Its `input_names` are those of the given names that the model knows.
+    """
+    options = {"attn_implementation": "eager"}
     if kind == CROSS_ENCODER:
-        return OneOutput(AutoModelForSequenceClassification.from_pretrained(folder, **options).eval(), kind, input_names)
+        return OneOutput(weights(AutoModelForSequenceClassification, folder, **options), kind, input_names)
     if kind == EMBEDDING:
         return OneOutput(encoder(folder, options), kind, input_names)
     if kind == LATE_INTERACTION:
         return Projected(encoder(folder, options), kind, input_names, projections(folder))
     words = answer_ids(folder, tokenizer)
     if architecture(folder).endswith("ForConditionalGeneration"):
-        options.pop("attn_implementation")
-        return FirstToken(AutoModelForSeq2SeqLM.from_pretrained(folder, **options).eval(), words)
-    return LastToken(AutoModelForCausalLM.from_pretrained(folder, **options).eval(), words)
+        return FirstToken(weights(AutoModelForSeq2SeqLM, folder, **options), words)
+    return LastToken(weights(AutoModelForCausalLM, folder, **options), words)
+
+
+def weights(family, folder, **options):
+    """A model of transformers with all its weights: none may be left as the random numbers it begins with."""
+    options |= {"dtype": torch.float32, "trust_remote_code": False, "output_loading_info": True}
+    try:
+        model, loading = family.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise SystemExit(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise SystemExit(f"{folder}: the weights lack {len(missing)} tensors of a {type(model).__name__}, first {missing[0]}")
+    return model.eval()
+
+
+def first_line(error):
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def encoder(folder, options):
     # The pooler is not part of the sentence embedding; leave it out if we can.
     try:
-        return AutoModel.from_pretrained(folder, add_pooling_layer=False, **options).eval()
+        return weights(AutoModel, folder, add_pooling_layer=False, **options)
     except TypeError:
-        return AutoModel.from_pretrained(folder, **options).eval()
+        return weights(AutoModel, folder, **options)
 
 
 def answer_ids(folder, tokenizer):
@@ -118,6 +138,8 @@ def projections(folder):
         if settings.get("bias") or not settings.get("activation_function", "Identity").endswith("Identity"):
             raise SystemExit(f"{place}: a projection with a bias or an activation is not supported")
         found.append(load_file(place / "model.safetensors")["linear.weight"].float())
+    if not found:
+        raise SystemExit(f"{folder}: a late-interaction model has a Dense module, and modules.json lists none")
     return found
 
 
@@ -126,7 +148,9 @@ class OneOutput(torch.nn.Module):
 
     def __init__(self, model, kind, input_names):
         super().__init__()
-        self.model, self.input_names = model, input_names
+        # A tokenizer may give what its model has no use for, as BERT's does beside a DistilBERT.
+        known = inspect.signature(model.forward).parameters
+        self.model, self.input_names = model, [name for name in input_names if name in known]
         self.output = "last_hidden_state" if kind == LATE_INTERACTION else OUTPUT_NAME[kind]
         self.simple_mask = model.config.model_type in SIMPLE_MASK_FAMILIES
 
@@ -137,7 +161,7 @@ class OneOutput(torch.nn.Module):
         return self.model(**named)[self.output]
 
     def reference(self, inputs):
-        return self.model(**inputs)[self.output]
+        return self.model(**{name: inputs[name] for name in self.input_names})[self.output]
 
 
 class Projected(OneOutput):
@@ -159,57 +183,68 @@ class Projected(OneOutput):
         return hidden
 
 
-class LastToken(torch.nn.Module):
-    """A decoder's answer: the rows of its head for the words, applied to the last token that is not padding."""
+class Answer(torch.nn.Module):
+    """A language model whose head has only the rows of the words that answer.
 
-    def __init__(self, model, words):
-        super().__init__()
-        self.model, self.words = model.model, words
-        self.whole = [model]  # in a list: not a part of what is exported
-        head = model.get_output_embeddings().weight.detach()
-        self.head = torch.nn.Parameter((head[words[0]] - head[words[1]] if len(words) > 1 else head[words[0]]).clone())
+    What the model's own code does before and after its head (T5 scales what goes in, Gemma 2 caps what
+    comes out, Granite divides it) stays as it is.
+    """
 
-    def forward(self, input_ids, attention_mask):
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        places = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
-        last = (attention_mask * places).argmax(1)
-        row = hidden[torch.arange(input_ids.shape[0], device=input_ids.device), last]
-        return (row @ self.head).unsqueeze(1)
-
-    def reference(self, inputs):
-        """Each text alone, by the whole model."""
-        rows = []
-        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
-            ids = ids[mask == 1].unsqueeze(0)
-            rows.append(answer(self.whole[0](input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1], self.words))
-        return torch.stack(rows).unsqueeze(1)
-
-
-class FirstToken(torch.nn.Module):
-    """An encoder-decoder's answer: the words' logits of the first token."""
+    input_names = ["input_ids", "attention_mask"]
 
     def __init__(self, model, words):
         super().__init__()
         self.model, self.words = model, words
-
-    def forward(self, input_ids, attention_mask):
-        start = torch.full_like(input_ids[:, :1], self.model.config.decoder_start_token_id)
-        logits = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
-        ).logits
-        return answer(logits[:, -1], self.words).unsqueeze(1)
+        whole = model.get_output_embeddings()
+        few = torch.nn.Linear(whole.in_features, len(words), bias=whole.bias is not None)
+        few.weight = torch.nn.Parameter(whole.weight.detach()[words].clone())
+        if whole.bias is not None:
+            few.bias = torch.nn.Parameter(whole.bias.detach()[words].clone())
+        self.heads = {"whole": whole, "few": few}  # in a dict: the whole one is no part of what is exported
+        model.set_output_embeddings(few)
 
     def reference(self, inputs):
-        rows = []
-        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
-            ids = ids[mask == 1].unsqueeze(0)
-            start = torch.tensor([[self.model.config.decoder_start_token_id]])
-            rows.append(answer(self.model(input_ids=ids, decoder_input_ids=start).logits[0, -1], self.words))
-        return torch.stack(rows).unsqueeze(1)
+        """Each text alone, by the whole model with all its words."""
+        self.model.set_output_embeddings(self.heads["whole"])
+        try:
+            texts = zip(inputs["input_ids"], inputs["attention_mask"])
+            rows = [self.next_token(ids[mask == 1].unsqueeze(0))[self.words] for ids, mask in texts]
+        finally:
+            self.model.set_output_embeddings(self.heads["few"])
+        return difference(torch.stack(rows))
 
 
-def answer(logits, words):
-    return logits[..., words[0]] - logits[..., words[1]] if len(words) > 1 else logits[..., words[0]]
+class LastToken(Answer):
+    """A decoder's answer: its logits for what comes after the last token that is not padding."""
+
+    def forward(self, *inputs):
+        input_ids, attention_mask = inputs
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        places = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
+        last = (attention_mask * places).argmax(1)
+        return difference(logits[torch.arange(input_ids.shape[0], device=input_ids.device), last])
+
+    def next_token(self, ids):
+        return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0, -1]
+
+
+class FirstToken(Answer):
+    """An encoder-decoder's answer: its logits for the first token."""
+
+    def forward(self, *inputs):
+        input_ids, attention_mask = inputs
+        start = torch.full_like(input_ids[:, :1], self.model.config.decoder_start_token_id)
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False)
+        return difference(output.logits[:, -1])
+
+    def next_token(self, ids):
+        start = torch.tensor([[self.model.config.decoder_start_token_id]])
+        return self.model(input_ids=ids, decoder_input_ids=start, use_cache=False).logits[0, -1]
+
+
+def difference(logits):
+    """Of the two words' logits, or the one word's: [texts, words] → [texts, 1]."""
+    return logits[:, :1] - logits[:, 1:] if logits.shape[1] > 1 else logits
 
 
 def additive_mask(mask):

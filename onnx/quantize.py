@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from graph import save, set_metadata
+from graph import add_opset, save, set_metadata
 
 PRECISIONS = {
     "fp32": "the export as it is",
@@ -48,8 +48,8 @@ GELU_CENTRE, GELU_MINIMUM = 32, -0.17
 class Graph:
     """A graph under rewriting: looks up constants, collects the nodes to keep."""
 
-    def __init__(self, model):
-        self.model, self.graph = model, model.graph
+    def __init__(self, model, smallest=SMALLEST_WEIGHT):
+        self.model, self.graph, self.smallest = model, model.graph, smallest
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producers = {name: node for node in model.graph.node for name in node.output}
         self.nodes = []
@@ -61,7 +61,7 @@ class Graph:
         if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 2:
             return None
         values = numpy_helper.to_array(tensor)
-        return values if values.size >= SMALLEST_WEIGHT else None
+        return values if values.size >= self.smallest else None
 
     def constant(self, name, values):
         """Add a constant once; asking again for the same name is free."""
@@ -98,18 +98,21 @@ def round_symmetric(values, axis, limit=127):
     return np.clip(np.rint(values / scale), -limit, limit).astype(np.int8), scale
 
 
-def rewrite(model, gather, linear, head):
+def rewrite(model, gather, linear, head, smallest):
     """Rebuild the graph; the others replace lookups and weight products.
 
     `linear` is for the layers that every token passes, `head` for those that run
     once for a text (pooler, classifier), which are stored small but compute in
     fp32. Each gets the graph, the node and the fp32 weight, and adds the nodes that
-    compute the node's output.
+    compute the node's output. `Attention` is ONNX Runtime's fused operator (export.py
+    --optimize); it takes fp32 weights, as the heads do.
     """
-    graph = Graph(model)
+    graph = Graph(model, smallest)
     for node in model.graph.node:
         position = 0 if node.op_type == "Gather" else 1
-        handler = {"Gather": gather, "MatMul": linear, "Gemm": head}.get(node.op_type)
+        handler = {"Gather": gather, "MatMul": linear, "Gemm": head, "Attention": head}.get(node.op_type)
+        if node.op_type == "Gather" and any(item.name == "axis" and item.i for item in node.attribute):
+            handler = None  # it picks columns
         values = graph.weight(node.input[position]) if handler else None
         if values is None:
             graph.nodes.append(node)
@@ -186,13 +189,16 @@ def linear_blocks(block, bits=8):
     """MatMulNBits with 8 or 4 bits; a block of `block` inputs shares one scale.
 
     With 8 bits the activations are rounded to 8 bits as well, block by block; with 4 they stay in fp32.
+    A weight whose inputs do not divide into blocks is stored in 8 bits with one scale for each output channel.
     """
+    undivided = linear_int8(0)
 
     def linear(graph, node, values):
         name = node.input[1]
         inputs, outputs = values.shape
         if inputs % block:
-            raise SystemExit(f"{name}: {inputs} inputs do not divide into blocks of {block}")
+            undivided(graph, node, values)
+            return
         largest, zero = (127, 128) if bits == 8 else (7, 8)
         small, scale = round_symmetric(values.T.reshape(outputs, inputs // block, block), axis=2, limit=largest)
         small = (small.astype(np.int16) + zero).astype(np.uint8)
@@ -293,23 +299,23 @@ def quantize_dynamic(model):
         return onnx.load(small)
 
 
-def quantize(model, precision, block=None, limit=EVERY_MACHINE_RANGE, keep=()):
-    """The model in another precision; the model given is changed."""
+def quantize(model, precision, block=None, limit=EVERY_MACHINE_RANGE, keep=(), smallest=SMALLEST_WEIGHT):
+    """The model in another precision; the model given is changed. Weights of fewer than `smallest` numbers stay in fp32."""
     if precision == "int8-dynamic":
         model = quantize_dynamic(model)
     elif precision == "fp16-weights":
-        rewrite(model, gather_fp16, linear_fp16, linear_fp16)
+        rewrite(model, gather_fp16, linear_fp16, linear_fp16, smallest)
     elif precision == "int8-weights":
         small = linear_int8(WEIGHT_BLOCK if block is None else block)
-        rewrite(model, gather_int8, keeping(keep, small), linear_int8(0))
+        rewrite(model, gather_int8, keeping(keep, small), linear_int8(0), smallest)
     elif precision == "int8-blocks":
-        rewrite(model, gather_int8, linear_blocks(block or 32), linear_int8(0))
-        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        rewrite(model, gather_int8, linear_blocks(block or 32), linear_int8(0), smallest)
+        add_opset(model, "com.microsoft")
     elif precision == "q4-blocks":
-        rewrite(model, gather_int8, linear_blocks(block or 32, bits=4), linear_int8(0))
-        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        rewrite(model, gather_int8, linear_blocks(block or 32, bits=4), linear_int8(0), smallest)
+        add_opset(model, "com.microsoft")
     elif precision == "int8-rows":
-        rewrite(model, gather_int8, keeping(keep, linear_rows(limit)), linear_int8(0))
+        rewrite(model, gather_int8, keeping(keep, linear_rows(limit)), linear_int8(0), smallest)
     set_metadata(model, precision=precision)
     return model
 
