@@ -159,9 +159,10 @@ def copy_config(source, out, kind):
     if kind == CROSS_ENCODER and len(config.get("id2label", {})) == 1:
         # `num_labels` follows from id2label in transformers; other readers look for it.
         config["num_labels"] = 1
-        config.setdefault("sentence_transformers", {}).setdefault(
-            "activation_fn", "torch.nn.modules.activation.Sigmoid"
-        )
+        if config.get("sbert_ce_default_activation_function") is None:
+            config.setdefault("sentence_transformers", {}).setdefault(
+                "activation_fn", "torch.nn.modules.activation.Sigmoid"
+            )
     write_json(out / "config.json", config)
 
 
@@ -197,9 +198,9 @@ def copy_layout(source, out, kind):
     if kind == LATE_INTERACTION and (out / "modules.json").is_file():
         # The projection is in the graph.
         listed = read_json(out / "modules.json")
-        for module in listed:
-            if module["type"].endswith(".Dense"):
-                shutil.rmtree(out / module["path"], ignore_errors=True)
+        for kind, folder in modules(source):
+            if kind == "Dense" and folder != source:
+                shutil.rmtree(out / folder.relative_to(source), ignore_errors=True)
         write_json(out / "modules.json", [module for module in listed if not module["type"].endswith(".Dense")])
 
 

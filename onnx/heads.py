@@ -6,6 +6,7 @@ last token (or one word's logit): the rest of its vocabulary is left out of the 
 
 import inspect
 import json
+from pathlib import PurePosixPath
 
 import torch
 from safetensors import SafetensorError
@@ -27,7 +28,6 @@ ANSWERS = {
     "Qwen2ForCausalLM": ("1", "0"),
     "GemmaForCausalLM": ("Yes",),
     "T5ForConditionalGeneration": ("▁true", "▁false"),
-    "MT5ForConditionalGeneration": ("▁true", "▁false"),
 }
 
 # Families that take a ready additive mask. Left to build it themselves, they export
@@ -47,7 +47,16 @@ def modules(folder):
     """The modules of sentence-transformers: (class name, folder)."""
     path = folder / "modules.json"
     listed = read_json(path) if path.is_file() else []
-    return [(module["type"].rsplit(".", 1)[-1], folder / module["path"]) for module in listed]
+    return [(module["type"].rsplit(".", 1)[-1], inside(folder, module["path"])) for module in listed]
+
+
+def inside(folder, name):
+    """The folder of a module. A checkpoint may come from anyone: a name that leads out of it is refused."""
+    path = folder / name
+    parts = PurePosixPath(name).parts
+    if ".." in parts or name.startswith("/") or set(name) & set("\\:") or not path.resolve().is_relative_to(folder.resolve()):
+        raise SystemExit(f"{folder}: modules.json points outside the model's folder: {name!r}")
+    return path
 
 
 def model_kind(folder):
@@ -135,8 +144,10 @@ def projections(folder):
         if kind != "Dense":
             continue
         settings = read_json(place / "config.json")
-        if settings.get("bias") or not settings.get("activation_function", "Identity").endswith("Identity"):
-            raise SystemExit(f"{place}: a projection with a bias or an activation is not supported")
+        # Without a word the activation is Tanh.
+        linear = settings.get("activation_function", "Tanh").endswith("Identity") and not settings.get("use_residual")
+        if settings.get("bias") or not linear:
+            raise SystemExit(f"{place}: a projection with a bias, an activation or a residual is not supported")
         found.append(load_file(place / "model.safetensors")["linear.weight"].float())
     if not found:
         raise SystemExit(f"{folder}: a late-interaction model has a Dense module, and modules.json lists none")
