@@ -1,6 +1,5 @@
 //! Confidence intervals by resampling the queries.
 
-
 /// The bootstrap percentile interval of a mean (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13):
 /// the values are drawn anew with replacement `resamples` times, and of the means the middle part of size `confidence`
 /// (0.95, say) is taken, with linear interpolation between neighbours, as numpy does.

@@ -104,17 +104,8 @@ pub(super) enum Cutoff {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 9] = [
-        Kind::Ndcg,
-        Kind::Ap,
-        Kind::Rr,
-        Kind::P,
-        Kind::R,
-        Kind::Success,
-        Kind::Judged,
-        Kind::Rprec,
-        Kind::Bpref,
-    ];
+    pub(super) const ALL: [Kind; 9] =
+        [Kind::Ndcg, Kind::Ap, Kind::Rr, Kind::P, Kind::R, Kind::Success, Kind::Judged, Kind::Rprec, Kind::Bpref];
 
     pub(super) fn name(self) -> &'static str {
         self.names()[0]

@@ -9,6 +9,7 @@
 //!   falling document id, as trec_eval does. `Judged` and `RR@k` come from other code in ir_measures, which orders scores
 //!   as `f64` and ties by *rising* id: with ties, `RR@k` may differ from `RR`.
 //! - A document without a judgement is not relevant. A negative grade is not relevant and has no gain.
+//! - Of two lines for one query and document the last one counts. (ir_measures' `RR@k` takes the greatest grade instead.)
 //! - A query without relevant documents has 0 in every measure but `Judged`.
 //!
 //! ```

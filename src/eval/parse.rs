@@ -104,9 +104,11 @@ fn set(measure: &mut Measure, parameter: &str) -> Result<(), String> {
         _ => match value.trim_matches(['"', '\'']) {
             "log2" => {}
             "exp-log2" => {
-                return Err("dcg='exp-log2' is not built in; its gains are 2^grade - 1, which gains={2:3,3:7,4:15} gives \
+                return Err(
+                    "dcg='exp-log2' is not built in; its gains are 2^grade - 1, which gains={2:3,3:7,4:15} gives \
                             for grades up to 4"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             _ => return Err(format!("dcg is 'log2'; {value} is not known")),
         },
@@ -236,7 +238,10 @@ mod tests {
 
     #[test]
     fn lists_are_split_outside_of_brackets() {
-        assert_eq!(split("nDCG@10  P(rel=2, judged_only=True)@5\tAP"), ["nDCG@10", "P(rel=2, judged_only=True)@5", "AP"]);
+        assert_eq!(
+            split("nDCG@10  P(rel=2, judged_only=True)@5\tAP"),
+            ["nDCG@10", "P(rel=2, judged_only=True)@5", "AP"]
+        );
     }
 
     proptest! {

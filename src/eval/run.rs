@@ -66,7 +66,9 @@ impl Run {
             if score.is_nan() {
                 return Err(Error::new(
                     ErrorKind::NonFinite,
-                    format!("the score of document {document} for query {query} is NaN, which has no place in an order"),
+                    format!(
+                        "the score of document {document} for query {query} is NaN, which has no place in an order"
+                    ),
                 ));
             }
             builder.add(query, document, score, number);

@@ -188,8 +188,12 @@ pub fn paired_t_test(a: &[f64], b: &[f64]) -> Option<TTest> {
         return None;
     }
     let (t, freedom) = (mean / error, n - 1.0);
-    // None for values that are not finite.
-    let p = checked_beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t)).ok()?;
+    // Two forms of one number: each is exact where the other one's argument is near 1. None for values that are not finite.
+    let p = if t.abs() < 1.0 {
+        1.0 - checked_beta_reg(0.5, freedom / 2.0, t * t / (freedom + t * t)).ok()?
+    } else {
+        checked_beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t)).ok()?
+    };
     Some(TTest { t, p })
 }
 

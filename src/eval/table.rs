@@ -87,9 +87,7 @@ impl<V> TableBuilder<V> {
                     Some(last) if last.0 == document => {
                         last.1 = value;
                         duplicates.count += 1;
-                        duplicates
-                            .example
-                            .get_or_insert_with(|| (query.to_string(), document.to_string(), line));
+                        duplicates.example.get_or_insert_with(|| (query.to_string(), document.to_string(), line));
                     }
                     _ => documents.push((document, value)),
                 }
