@@ -36,7 +36,7 @@ pub(super) fn value(measure: &Measure, query: &Judgements<'_>) -> f64 {
         Kind::Rr => first(depth).iter().position(is_relevant).map_or(0.0, |index| 1.0 / (index + 1) as f64),
         Kind::P => hits(depth) / depth as f64,
         Kind::R => over(hits(depth), relevant()),
-        Kind::Success => f64::from(first(depth).iter().any(|grade| is_relevant(grade))),
+        Kind::Success => f64::from(first(depth).iter().any(is_relevant)),
         Kind::Judged => over(first(depth).iter().flatten().count() as f64, first(depth).len()),
         Kind::Rprec => over(hits(relevant()), relevant()),
         Kind::Bpref => bpref(found, query.judged, measure.rel),

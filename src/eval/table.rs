@@ -50,11 +50,18 @@ impl<V> Table<V> {
     }
 }
 
+/// A document's value, and the number of the line that holds it.
+#[derive(Debug)]
+struct Line<V> {
+    document: Box<str>,
+    value: V,
+    number: usize,
+}
+
 /// A table in the making.
 #[derive(Debug)]
 pub(super) struct TableBuilder<V> {
-    /// Each document with its value and its line.
-    queries: Vec<(Box<str>, Vec<(Box<str>, V, usize)>)>,
+    queries: Vec<(Box<str>, Vec<Line<V>>)>,
     index: HashMap<Box<str>, usize>,
     last: usize,
 }
@@ -64,7 +71,7 @@ impl<V> TableBuilder<V> {
         Self { queries: Vec::new(), index: HashMap::new(), last: 0 }
     }
 
-    pub(super) fn add(&mut self, query: &str, document: &str, value: V, line: usize) {
+    pub(super) fn add(&mut self, query: &str, document: &str, value: V, number: usize) {
         // Most lines belong to the query of the line before.
         if self.queries.get(self.last).is_none_or(|(last, _)| &**last != query) {
             self.last = self.index.get(query).copied().unwrap_or_else(|| {
@@ -73,21 +80,21 @@ impl<V> TableBuilder<V> {
                 self.queries.len() - 1
             });
         }
-        self.queries[self.last].1.push((document.into(), value, line));
+        self.queries[self.last].1.push(Line { document: document.into(), value, number });
     }
 
     pub(super) fn build(self) -> Table<V> {
         let mut duplicates = Duplicates::default();
         let queries = self.queries.into_iter().map(|(query, mut lines)| {
             // Stable: of equal documents, the last line comes last.
-            lines.sort_by(|a, b| a.0.cmp(&b.0));
+            lines.sort_by(|a, b| a.document.cmp(&b.document));
             let mut documents: Documents<V> = Vec::with_capacity(lines.len());
-            for (document, value, line) in lines {
+            for Line { document, value, number } in lines {
                 match documents.last_mut() {
                     Some(last) if last.0 == document => {
                         last.1 = value;
                         duplicates.count += 1;
-                        duplicates.example.get_or_insert_with(|| (query.to_string(), document.to_string(), line));
+                        duplicates.example.get_or_insert_with(|| (query.to_string(), document.to_string(), number));
                     }
                     _ => documents.push((document, value)),
                 }
