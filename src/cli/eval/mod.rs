@@ -183,7 +183,7 @@ fn count_queries(n: usize) -> String {
 fn report_duplicates(file: &str, duplicates: &Duplicates) {
     if let Some((query, document, line)) = &duplicates.example {
         message(&format!(
-            "warning: {file} has {} for a query and a document that it had before, as line {line} (query {query}, document \
+            "warning: {file} has {} for a query and a document that it had before, such as line {line} (query {query}, document \
              {document}); the last one counts",
             count(duplicates.count, "line"),
         ));
