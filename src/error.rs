@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Inference,
     /// A file could not be read or written.
     Io,
+    /// A file of judgements or results holds something that cannot be understood: the message names file and line.
+    Input,
     /// A model of the Hub cannot be had: it does not exist or may not be read, the network fails or is out of bounds, a
     /// file arrived damaged, or the disk has no room for it.
     Hub,

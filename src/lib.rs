@@ -31,6 +31,7 @@
 //! - [`Cascade`] puts a cross-encoder behind a bi-encoder: all documents are embedded, the most similar ones are read.
 //! - [`compare`](compare()) runs both engines on the same cases. [`CrossEncoder`] and [`BiEncoder`] are the traits it
 //!   sees, for models of your own.
+//! - [`eval`] measures rankings with relevance judgements: nDCG, AP, RR and others, and whether two runs differ.
 //! - [`runtime`] finds and loads ONNX Runtime; every engine does so by itself.
 //!
 //! # What can be relied on
@@ -67,6 +68,7 @@ mod embedder;
 mod embeddings;
 mod engine;
 mod error;
+pub mod eval;
 mod graph;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -49,7 +49,7 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error.kind() {
-            ErrorKind::NonFinite | ErrorKind::Inference => Failure::Input(error.chain()),
+            ErrorKind::NonFinite | ErrorKind::Inference | ErrorKind::Input => Failure::Input(error.chain()),
             _ => Failure::Setup(error.chain()),
         }
     }

@@ -7,7 +7,9 @@
 mod cascade;
 mod compare;
 mod completions;
+mod compressed;
 mod doctor;
+mod eval;
 mod failure;
 mod input;
 mod models;
@@ -24,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use failure::Outcome;
 
-/// Rerank documents with a cross-encoder, and compare it with a bi-encoder, without any server.
+/// Rerank documents with a cross-encoder, compare it with a bi-encoder, and measure rankings, without any server.
 ///
 /// The models and ONNX Runtime run inside this process. Two models are built in, so that every command works without
 /// a download; name a folder, or a model of the Hugging Face Hub, to use another one.
@@ -44,6 +46,7 @@ struct Arguments {
 enum Command {
     Compare(compare::Arguments),
     Rerank(rerank::Arguments),
+    Eval(eval::Arguments),
     Models(models_command::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
@@ -54,6 +57,7 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Models(arguments) => models_command::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

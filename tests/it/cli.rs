@@ -15,11 +15,11 @@ fn crossrank(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     crossrank(arguments).output().unwrap()
 }
 
-fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
+pub fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
     let mut child =
         crossrank(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A program that stops early closes its input.
@@ -27,16 +27,16 @@ fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn stdout(output: &Output) -> &str {
+pub fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
 #[track_caller]
-fn assert_code(output: &Output, code: i32) {
+pub fn assert_code(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "stdout: {}\nstderr: {}", stdout(output), stderr(output));
 }
 
@@ -503,7 +503,7 @@ mod set_up {
     fn help_and_completions() {
         let help = run(&["--help"]);
         assert_code(&help, 0);
-        for command in ["compare", "rerank", "doctor", "completions"] {
+        for command in ["compare", "rerank", "eval", "doctor", "completions"] {
             assert!(stdout(&help).contains(command));
             let help = run(&[command, "--help"]);
             assert_code(&help, 0);

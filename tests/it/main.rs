@@ -8,6 +8,7 @@ mod bundled;
 mod cli;
 mod determinism;
 mod engines;
+mod eval;
 mod fixtures;
 mod hub;
 mod hub_server;
