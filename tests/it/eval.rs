@@ -380,7 +380,7 @@ mod command {
     fn the_readmes_example() {
         let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
         let folder = Folder::new();
-        for name in ["example.qrels", "bm25.run", "reranked.run"] {
+        for name in ["example.qrels", "first-stage.run", "second-stage.run"] {
             folder.write(name, &fs::read(fixtures::path("eval").join(name)).unwrap());
         }
         let command = readme.lines().find_map(|line| line.strip_prefix("crossrank eval example.qrels ")).unwrap();
