@@ -1,8 +1,8 @@
 """Check export.py with a tiny model of every family, in every precision.
 
 Each model has the random weights of a test fixture (`tests/fixtures/recipes`), is written as a checkpoint, and is
-exported. export.py compares each graph with torch; here the files are looked at too. With `--crossrank` the
-program ranks texts with each folder, and its scores are compared with those that transformers and
+exported. export.py compares each graph with torch; here the smaller ones are also compared with the fp32 graph whose
+weights were rounded in the same way, and the files are looked at. With `--crossrank` the program ranks texts with each folder, and its scores are compared with those that transformers and
 sentence-transformers gave for the fixture (`expected.json`).
 
     python onnx/check_export.py --crossrank target/release/crossrank
@@ -34,23 +34,25 @@ sys.path.insert(0, str(FIXTURES))
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 import transformers
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from recipes.checkpoints import CHECKPOINTS
 from recipes.texts import QUERY, TEXTS
 
 import graph as graphs
-from export import PRECISIONS, export, plain_graph, write
+from export import PRECISIONS, compare, export, plain_graph, run_onnx, write
 from heads import EMBEDDING
-from quantize import quantize
 
 # The fixtures' layers are 32 wide: with quantize.py's own limit nothing would be rounded.
 SMALLEST = 500
 FUSED = "fused"
+SMALLER = ("fp16", "int8", "q4")
 VARIANTS = (*PRECISIONS, FUSED)
 
-# The largest differences from torch, as parts of the largest number. Random weights forgive less than trained ones.
-LIMITS = {"fp32": 1e-4, FUSED: 1e-4, "fp16": 0.01, "int8": 0.15, "q4": 1.0}
+# The largest difference of a rounded graph from the fp32 graph with the same weights rounded, as a part of the largest
+# number. How far both are from torch says more about the random weights than about the files.
+ROUNDING_LIMIT = 1e-4
 # What crossrank may differ from the fixture's numbers in fp32.
 SCORE_LIMIT = 1e-4
 
@@ -90,15 +92,57 @@ def write_variant(plain, out, variant):
     return write(plain, out, "fp32" if variant == FUSED else variant, variant == FUSED, SMALLEST)
 
 
-def faults_of(out, result, variant, plain_size):
+class Rounded:
+    """The fp32 graph with its weights rounded as a precision has them, to be compared with like an original."""
+
+    def __init__(self, graph, variant):
+        model = copy.deepcopy(graph)
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            position = 0 if node.op_type == "Gather" else 1
+            if node.op_type not in ("Gather", "MatMul", "Gemm") or node.input[position] not in tensors:
+                continue
+            values = numpy_helper.to_array(tensors[node.input[position]])
+            if values.ndim == 2 and values.size >= SMALLEST and values.dtype == np.float32:
+                # Its own copy: a table that is looked up and multiplied with is rounded in two ways.
+                name = f"{node.input[position]}.{len(model.graph.initializer)}"
+                model.graph.initializer.append(numpy_helper.from_array(rounded(values, node, variant), name))
+                node.input[position] = name
+        used = {name for node in model.graph.node for name in node.input}
+        kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+        self.session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def reference(self, inputs):
+        return torch.from_numpy(run_onnx(self.session, inputs))
+
+
+def rounded(values, node, variant):
+    if variant == "fp16":
+        return values.astype(np.float16).astype(np.float32)
+    if node.op_type == "Gather" or any(item.name == "transB" and item.i for item in node.attribute):
+        return steps(values, 1, 127)
+    inputs, outputs = values.shape
+    block, largest = {"int8": (128, 127), "q4": (32, 7)}[variant]
+    if node.op_type == "Gemm" or inputs % block:
+        return steps(values, 0, 127)
+    return steps(values.reshape(-1, block, outputs), 1, largest).reshape(inputs, outputs)
+
+
+def steps(values, axis, largest):
+    """The nearest of the 2 · largest + 1 equidistant values up to the largest one of the axis."""
+    step = np.abs(values).max(axis=axis, keepdims=True) / largest
+    step[step == 0] = 1
+    return (np.rint(values / step) * step).astype(np.float32)
+
+
+def faults_of(out, variant, plain, plain_size):
     """What is wrong with an exported folder."""
     faults = []
     model = onnx.load(out / "model.onnx")
     if variant != FUSED:  # the checker knows none of ONNX Runtime's own operators outside their domain
         onnx.checker.check_model(str(out / "model.onnx"))
-    largest = max(1.0, abs(result.written.lowest), abs(result.written.highest))
-    if not result.written.difference <= LIMITS[variant] * largest:
-        faults.append(f"{result.written.difference:.1e} from torch, the limit is {LIMITS[variant]} of {largest:.1f}")
     names = [tensor.name for tensor in model.graph.initializer]
     if len(names) != len(set(names)):
         faults.append("two tensors have the same name")
@@ -107,12 +151,22 @@ def faults_of(out, result, variant, plain_size):
         faults.append("no layer has 4 bits")
     if variant == FUSED and not any(domain for domain, _ in operators):
         faults.append("nothing is fused")
-    if variant in ("fp16", "int8", "q4") and not size_of(out) < 0.8 * plain_size:
-        faults.append("it is not smaller")
+    if variant in SMALLER:
+        if not size_of(out) < 0.8 * plain_size:
+            faults.append("it is not smaller")
+        faults += rounding_faults(out, variant, plain)
     for name in ("config.json", "tokenizer.json"):
         if not (out / name).is_file():
             faults.append(f"{name} is missing")
     return faults
+
+
+def rounding_faults(out, variant, plain):
+    """Nothing, where the numbers are those of the fp32 graph with rounded weights."""
+    found = compare(out / "model.onnx", plain.reference._replace(model=Rounded(plain.graph, variant)))
+    largest = max(1.0, abs(found.lowest), abs(found.highest))
+    if not found.difference <= ROUNDING_LIMIT * largest:
+        yield f"{found.difference:.1e} from the fp32 graph with rounded weights, the largest number is {largest:.1f}"
 
 
 def size_of(out):
@@ -175,7 +229,7 @@ def check_variant(plain, out, name, variant, plain_size, program):
     result, error = attempt(write_variant, plain, out, variant)
     if error:
         return None, Cell(math.nan, 0, None, [error])
-    faults = faults_of(out, result, variant, plain_size)
+    faults = faults_of(out, variant, plain, plain_size)
     score = None
     if program:
         try:
@@ -253,7 +307,6 @@ def unknown_token_types(folder):
 
 def capped_logits(folder):
     """A language model whose own code does something to its logits: Gemma 2 caps them."""
-    import torch
     from recipes.language_models import gemma_tokenizer
 
     source = folder / "source"
@@ -274,24 +327,17 @@ def capped_logits(folder):
     yield from expect_export(source, folder / "out")
 
 
-def four_bits(folder):
-    """A product in 4 bits is what the rounded weights give, in whole blocks; random models are too far off to tell."""
-    rng = np.random.default_rng(0)
-    weight, given = rng.normal(size=(64, 48)).astype(np.float32), rng.normal(size=(5, 64)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "weight"], ["y"])], "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 48])], [numpy_helper.from_array(weight, "weight")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", graphs.OPSETS[0])], ir_version=graphs.IR_VERSION)
-    small = quantize(model, PRECISIONS["q4"], smallest=0)
-    blocks = weight.reshape(2, 32, 48)
-    step = np.abs(blocks).max(axis=1, keepdims=True) / 7
-    rounded = (np.rint(blocks / step) * step).reshape(64, 48)
-    session = onnxruntime.InferenceSession(small.SerializeToString(), providers=["CPUExecutionProvider"])
-    difference = np.abs(session.run(None, {"x": given})[0] - given @ rounded).max()
-    if not difference < 1e-4:
-        yield f"it differs by {difference:.1e}"
+def fused_and_smaller(folder):
+    """Both options together."""
+    source = checkpoint(folder / "source", "bert-cross-encoder")
+    plain, error = attempt(plain_graph, str(source), optimize=True)
+    if error:
+        yield error
+        return
+    for variant in SMALLER:
+        copied = plain._replace(graph=copy.deepcopy(plain.graph))
+        _, error = attempt(write, copied, folder / variant, variant, True, SMALLEST)
+        yield from [f"{variant}: {error}"] if error else rounding_faults(folder / variant, variant, plain)
 
 
 def external_data(folder):
@@ -385,14 +431,14 @@ def expect_export(source, out):
 
 
 def expect_variant(plain, out, variant):
-    result, error = attempt(write_variant, plain, out, variant)
+    _, error = attempt(write_variant, plain, out, variant)
     if error:
         yield f"{variant}: {error}"
     else:
-        yield from (f"{variant}: {fault}" for fault in faults_of(out, result, variant, math.inf))
+        yield from (f"{variant}: {fault}" for fault in faults_of(out, variant, plain, math.inf))
 
 
-SPECIAL = [no_pad_token, unknown_token_types, capped_logits, four_bits, external_data, refused]
+SPECIAL = [no_pad_token, unknown_token_types, capped_logits, fused_and_smaller, external_data, refused]
 
 
 def check_special():
@@ -413,6 +459,8 @@ def main():
     unknown = [name for name in args.families if name not in CHECKPOINTS]
     if unknown:
         parser.error(f"no such family: {', '.join(unknown)}")
+    if args.crossrank and not Path(args.crossrank).is_file():
+        parser.error(f"{args.crossrank}: there is no such program")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     faults = check_families(args.families or CHECKPOINTS, args.crossrank)
