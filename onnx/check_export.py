@@ -2,8 +2,9 @@
 
 Each model has the random weights of a test fixture (`tests/fixtures/recipes`), is written as a checkpoint, and is
 exported. export.py compares each graph with torch; here the smaller ones are also compared with the fp32 graph whose
-weights were rounded in the same way, and the files are looked at. With `--crossrank` the program ranks texts with each folder, and its scores are compared with those that transformers and
-sentence-transformers gave for the fixture (`expected.json`).
+weights were rounded in the same way, and the files are looked at. With `--crossrank` the program ranks texts with each
+folder, and its scores are compared with those that transformers and sentence-transformers gave for the fixture
+(`expected.json`).
 
     python onnx/check_export.py --crossrank target/release/crossrank
     python onnx/check_export.py deberta-v3-cross-encoder monot5
