@@ -1,132 +1,151 @@
-//! Files that may be compressed, read as what they hold.
+//! Files that may be compressed, read and written as what they hold.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use flate2::write::GzEncoder;
 
 use super::failure::Failure;
 use super::input::shown;
+use super::job::Finish;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// What the program `zstd` accepts where nothing is said.
-const ZSTD_WINDOW: u64 = 128 << 20;
+/// The base-2 logarithm of the window that the program `zstd` accepts where nothing is said: 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// What the program `zstd` takes where nothing is said.
+const ZSTD_LEVEL: i32 = 3;
 
 /// Opens a file, or standard input for `-`. What is named `.gz` or `.zst`, or begins as such a file does, is decompressed
 /// while it is read.
-pub(super) fn open(path: &str) -> Result<Box<dyn BufRead>, Failure> {
+pub(super) fn open(path: &str) -> Result<Box<dyn BufRead + Send>, Failure> {
+    open_counted(path, Arc::default())
+}
+
+/// As [`open`]; `read` is counted up by the bytes that were read of the file as it is.
+pub(super) fn open_counted(path: &str, read: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, Failure> {
     let cannot = |error: io::Error| Failure::Setup(format!("cannot read {}: {error}", shown(path)));
-    let file: Box<dyn Read> = match path {
+    let source: Box<dyn Read + Send> = match path {
         "-" => Box::new(io::stdin()),
         path => Box::new(File::open(path).map_err(cannot)?),
     };
-    decompress(file, path).map_err(cannot)
+    decompress(Counted { source, read }, path).map_err(cannot)
 }
 
-fn decompress(mut file: impl Read + 'static, path: &str) -> io::Result<Box<dyn BufRead>> {
+/// Whether a file is compressed, by its name or its beginning.
+pub(super) fn is_compressed(path: &str) -> Result<bool, Failure> {
+    let cannot = |error: io::Error| Failure::Setup(format!("cannot read {path}: {error}"));
+    let start = start(&mut File::open(path).map_err(cannot)?).map_err(cannot)?;
+    Ok(Kind::of(&start, path) != Kind::Plain)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Kind {
+    fn of(start: &[u8], path: &str) -> Self {
+        match Self::by_name(Path::new(path)) {
+            Kind::Plain if start.starts_with(&GZIP) => Kind::Gzip,
+            Kind::Plain if start.starts_with(&ZSTD) => Kind::Zstd,
+            kind => kind,
+        }
+    }
+
+    fn by_name(path: &Path) -> Self {
+        match path.extension().and_then(OsStr::to_str) {
+            Some("gz") => Kind::Gzip,
+            Some("zst") => Kind::Zstd,
+            _ => Kind::Plain,
+        }
+    }
+}
+
+fn start(file: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    file.by_ref().take(ZSTD.len() as u64).read_to_end(&mut start)?;
-    let extension = Path::new(path).extension().unwrap_or_default();
-    let (gzip, zstd) = (start.starts_with(&GZIP) || extension == "gz", start.starts_with(&ZSTD) || extension == "zst");
+    file.take(ZSTD.len() as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+fn decompress(mut file: impl Read + Send + 'static, path: &str) -> io::Result<Box<dyn BufRead + Send>> {
+    let start = start(&mut file)?;
+    let kind = Kind::of(&start, path);
     let whole = BufReader::new(Cursor::new(start).chain(file));
-    Ok(if gzip {
-        Box::new(BufReader::new(MultiGzDecoder::new(whole)))
-    } else if zstd {
-        Box::new(BufReader::new(ZstdReader::new(whole)))
-    } else {
-        Box::new(whole)
+    Ok(match kind {
+        Kind::Plain => Box::new(whole),
+        Kind::Gzip => Box::new(BufReader::new(MultiGzDecoder::new(whole))),
+        Kind::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(whole)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(BufReader::new(decoder))
+        }
     })
 }
 
-/// Reads zstd's frames one after another, as `zstd -d` does, with their checksums.
-struct ZstdReader<R> {
+/// What a job does with its results at the end, where the name of their file wants them compressed.
+pub(super) fn finish(path: &Path) -> Option<Finish> {
+    let kind = Kind::by_name(path);
+    (kind != Kind::Plain)
+        .then(|| -> Finish { Box::new(move |results, file| compress(kind, results, file).map_err(Failure::Output)) })
+}
+
+fn compress(kind: Kind, results: &mut impl Read, file: &mut dyn Write) -> io::Result<()> {
+    let mut results = BufReader::new(results);
+    match kind {
+        Kind::Plain => io::copy(&mut results, file).map(drop),
+        Kind::Gzip => {
+            let mut encoder = GzEncoder::new(file, Compression::default());
+            io::copy(&mut results, &mut encoder)?;
+            encoder.finish().map(drop)
+        }
+        Kind::Zstd => {
+            let mut encoder = zstd::Encoder::new(file, ZSTD_LEVEL)?;
+            encoder.include_checksum(true)?;
+            io::copy(&mut results, &mut encoder)?;
+            encoder.finish().map(drop)
+        }
+    }
+}
+
+struct Counted<R> {
     source: R,
-    decoder: FrameDecoder,
-    in_frame: bool,
+    read: Arc<AtomicU64>,
 }
 
-impl<R: BufRead> ZstdReader<R> {
-    fn new(source: R) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(ZSTD_WINDOW);
-        Self { source, decoder, in_frame: false }
-    }
-
-    /// Reads the header of the next frame, and skips frames that hold no data; false at the end of the file.
-    fn next_frame(&mut self) -> io::Result<bool> {
-        while !self.source.fill_buf()?.is_empty() {
-            match self.decoder.reset(&mut self.source) {
-                Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    io::copy(&mut (&mut self.source).take(u64::from(length)), &mut io::sink())?;
-                }
-                Err(error) => return Err(damaged(error)),
-            }
-        }
-        Ok(false)
-    }
-
-    fn check_sum(&self) -> io::Result<()> {
-        match self.decoder.get_checksum_from_data() {
-            Some(sum) if Some(sum) != self.decoder.get_calculated_checksum() => {
-                Err(damaged("its checksum is that of other data"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<R: BufRead> Read for ZstdReader<R> {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            if !self.in_frame {
-                if !self.next_frame()? {
-                    return Ok(0);
-                }
-                self.in_frame = true;
-            }
-            if self.decoder.can_collect() > 0 {
-                return self.decoder.read(buffer);
-            }
-            if self.decoder.is_finished() {
-                self.check_sum()?;
-                self.in_frame = false;
-            } else {
-                let some = BlockDecodingStrategy::UptoBytes(buffer.len());
-                self.decoder.decode_blocks(&mut self.source, some).map_err(damaged)?;
-            }
-        }
+        let bytes = self.source.read(buffer)?;
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
     }
-}
-
-fn damaged(error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the zstd data are damaged or cut short: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-    use std::io::Write;
+
+    fn packed(kind: Kind, bytes: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        compress(kind, &mut &bytes[..], &mut packed).unwrap();
+        packed
+    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
+        packed(Kind::Gzip, bytes)
     }
 
     fn zstd(bytes: &[u8]) -> Vec<u8> {
-        compress_to_vec(bytes, CompressionLevel::Fastest)
+        packed(Kind::Zstd, bytes)
     }
 
     fn all(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {

@@ -11,7 +11,12 @@ pub(super) enum Outcome {
     Done,
     /// The run finished, and something in the input failed; it was reported on standard error.
     InputFailed,
+    /// Somebody stopped it.
+    Interrupted,
 }
+
+/// The exit code of what was stopped by an interrupt, as shells have it.
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Why a command stopped.
 #[derive(Debug)]

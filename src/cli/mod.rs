@@ -2,9 +2,10 @@
 //!
 //! It uses the library's public names alone. Results go to standard output (or `-o FILE`), everything for people to
 //! standard error. The exit code is 0 when all went well, 1 when the run finished but something in the input failed,
-//! and 2 for wrong usage or a set-up that cannot work; a reader that closes the pipe is not an error.
+//! and 2 for wrong usage or a set-up that cannot work (130 after Ctrl-C); a reader that closes the pipe is not an error.
 
 mod cascade;
+mod collection;
 mod compare;
 mod completions;
 mod compressed;
@@ -12,6 +13,8 @@ mod doctor;
 mod eval;
 mod failure;
 mod input;
+mod job;
+mod lines;
 mod models;
 mod models_command;
 mod output;
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::InputFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(failure::INTERRUPTED),
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             output::message(&format!("error: {failure}"));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 use super::output::message;
@@ -129,23 +130,55 @@ pub(super) fn load_runtime() -> Result<&'static runtime::Runtime, Failure> {
     Ok(runtime)
 }
 
+/// What was left out to fit a model's limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cut {
+    documents: u64,
+    tokens: u64,
+    /// The most that a query lost.
+    query_tokens: u64,
+    /// Whether the numbers of tokens are lower bounds.
+    at_least: bool,
+}
+
+impl Cut {
+    pub(super) fn of(truncated: &[TruncatedDocument]) -> Self {
+        Self {
+            documents: truncated.len() as u64,
+            tokens: truncated.iter().map(|cut| cut.dropped_tokens as u64).sum(),
+            query_tokens: truncated.iter().map(|cut| cut.dropped_query_tokens as u64).max().unwrap_or(0),
+            at_least: truncated.iter().any(|cut| cut.at_least),
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Cut) {
+        self.documents += other.documents;
+        self.tokens += other.tokens;
+        self.query_tokens = self.query_tokens.max(other.query_tokens);
+        self.at_least |= other.at_least;
+    }
+
+    /// Says what was cut, if anything was; `whose` is whose limit was exceeded.
+    pub(super) fn report(&self, whose: &str, limit: usize) {
+        if self.documents == 0 {
+            return;
+        }
+        let at_least = if self.at_least { "at least " } else { "" };
+        message(&format!(
+            "warning: {} cut to fit the {limit} tokens of {whose}: {at_least}{} left out",
+            match self.documents {
+                1 => "1 document was".to_owned(),
+                n => format!("{n} documents were"),
+            },
+            count(self.tokens, "token")
+        ));
+        if self.query_tokens > 0 {
+            message(&format!("warning: the query was cut too, by {at_least}{}", count(self.query_tokens, "token")));
+        }
+    }
+}
+
 /// Says that documents were cut; `whose` is whose limit they exceeded.
 pub(super) fn report_truncated(truncated: &[TruncatedDocument], whose: &str, limit: usize) {
-    if truncated.is_empty() {
-        return;
-    }
-    let tokens: usize = truncated.iter().map(|cut| cut.dropped_tokens).sum();
-    let at_least = if truncated.iter().any(|cut| cut.at_least) { "at least " } else { "" };
-    message(&format!(
-        "warning: {} cut to fit the {limit} tokens of {whose}: {at_least}{} left out",
-        match truncated.len() {
-            1 => "1 document was".to_owned(),
-            n => format!("{n} documents were"),
-        },
-        count(tokens, "token")
-    ));
-    let of_query = truncated.iter().map(|cut| cut.dropped_query_tokens).max().unwrap_or(0);
-    if of_query > 0 {
-        message(&format!("warning: the query was cut too, by {at_least}{}", count(of_query, "token")));
-    }
+    Cut::of(truncated).report(whose, limit);
 }

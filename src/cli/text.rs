@@ -17,7 +17,8 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
 }
 
 /// `1 document`, `2 documents`.
-pub(super) fn count(n: usize, noun: &str) -> String {
+pub(super) fn count(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

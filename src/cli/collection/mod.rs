@@ -1,0 +1,23 @@
+//! A test collection on disk: the documents and queries that a run of a first stage speaks of.
+//!
+//! Nothing is held in memory that grows with the texts: the documents that a run names are found by their offsets in the
+//! corpus ([`corpus`]), and the run's lines by theirs ([`run`]).
+
+mod corpus;
+mod queries;
+mod record;
+mod run;
+mod spool;
+
+pub(super) use corpus::{Corpus, Indexed};
+pub(super) use queries::{Queries, queries};
+pub(super) use run::FirstStage;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The hash by which documents are found. It is compared within one process only.
+fn hash_of(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}

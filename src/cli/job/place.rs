@@ -1,0 +1,241 @@
+//! Where a job's results go, and how an interrupted one is taken up again.
+//!
+//! Results in a file grow beside it, in `FILE.part`, with the journal in `FILE.resume`; when they are whole they get their
+//! name. So a file under its own name is always a whole one.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::super::compressed;
+use super::super::failure::Failure;
+use super::journal::{Journal, Record, Settings};
+
+/// Makes the results' last form of what the job wrote: reads the first file from its beginning, writes the second.
+pub(in super::super) type Finish = Box<dyn FnOnce(&mut File, &mut dyn Write) -> Result<(), Failure>>;
+
+/// A place for results that was looked at, and not yet written to.
+pub(in super::super) struct Place(Target);
+
+enum Target {
+    Standard,
+    /// A pipe or a device: written in place.
+    Special(File, PathBuf),
+    Plain(Plain),
+}
+
+struct Plain {
+    /// The name of the whole results.
+    path: PathBuf,
+    part: File,
+    part_path: PathBuf,
+    journal_path: PathBuf,
+    resume: bool,
+}
+
+/// A place that takes results.
+pub(super) struct Sink {
+    target: Target,
+    journal: Option<Journal>,
+}
+
+/// What was found where results are to go.
+pub(in super::super) enum Opened {
+    Place(Place),
+    /// The results are there, and whole.
+    Finished,
+}
+
+impl Place {
+    /// Looks at the place before anything slow is done. Nothing there is changed yet, but that the unfinished file is
+    /// created and locked.
+    pub(in super::super) fn open(path: Option<&Path>, resume: bool) -> Result<Opened, Failure> {
+        let nothing_to_resume = |what: &str| {
+            Err(Failure::Setup(format!("--resume goes on with results in a file, and {what}; name a file with -o")))
+        };
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+            if resume {
+                return nothing_to_resume("these go to standard output");
+            }
+            return Ok(Opened::Place(Self(Target::Standard)));
+        };
+        if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            if resume {
+                return nothing_to_resume(&format!("{} is none", path.display()));
+            }
+            let file = File::options().write(true).open(path).map_err(|error| unwritable(path, &error))?;
+            return Ok(Opened::Place(Self(Target::Special(file, path.to_owned()))));
+        }
+        // The target of a link is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (part_path, journal_path) = (with_suffix(&path, ".part"), with_suffix(&path, ".resume"));
+        let begun = part_path.exists();
+        if resume && !begun && path.exists() {
+            // The name came last, the journal's removal after it.
+            let _ = fs::remove_file(&journal_path);
+            return Ok(Opened::Finished);
+        }
+        let failed = |error| unwritable(&part_path, &error);
+        let part =
+            File::options().read(true).write(true).create(true).truncate(false).open(&part_path).map_err(failed)?;
+        match part.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::Setup(format!(
+                    "{} is being written by another process: wait for it, or name another file",
+                    part_path.display()
+                )));
+            }
+            // Some file systems have no locks; the job works without.
+            Err(TryLockError::Error(_)) => {}
+        }
+        if begun && !resume {
+            return Err(Failure::Setup(format!(
+                "{} holds the results of a run that did not finish: go on with it by --resume, or delete it",
+                part_path.display()
+            )));
+        }
+        Ok(Opened::Place(Self(Target::Plain(Plain { path, part, part_path, journal_path, resume }))))
+    }
+
+    /// Whether an interrupted job can be resumed.
+    pub(super) fn is_resumable(&self) -> bool {
+        matches!(self.0, Target::Plain(_))
+    }
+
+    /// Begins a job, or takes it up where it was left; then the results behind what the journal knows are cut off.
+    pub(super) fn begin(self, settings: &Settings) -> Result<(Sink, Record), Failure> {
+        let mut target = self.0;
+        let Target::Plain(plain) = &mut target else {
+            return Ok((Sink { target, journal: None }, Record::default()));
+        };
+        let (journal, record) = plain.begin(settings)?;
+        Ok((Sink { target, journal: Some(journal) }, record))
+    }
+}
+
+impl Plain {
+    fn begin(&mut self, settings: &Settings) -> Result<(Journal, Record), Failure> {
+        let failed = |error: io::Error| unwritable(&self.journal_path, &error);
+        let found = if self.resume { Journal::open(&self.journal_path).map_err(failed)? } else { None };
+        let length = self.part.metadata().map_err(failed)?.len();
+        let (journal, record) = match found {
+            Some((journal, begun_with, record)) if length > 0 || record == Record::default() => {
+                check_settings(&begun_with, settings, &self.part_path)?;
+                (journal, record)
+            }
+            _ if length > 0 => {
+                return Err(Failure::Setup(format!(
+                    "{} cannot be resumed: its journal {} is missing; delete it to begin anew",
+                    self.part_path.display(),
+                    self.journal_path.display()
+                )));
+            }
+            _ => (Journal::create(&self.journal_path, settings).map_err(failed)?, Record::default()),
+        };
+        if length < record.bytes {
+            return Err(Failure::Setup(format!(
+                "{} has {length} bytes, and its journal knows of {}: it was changed, or the machine lost power; delete it \
+                 to begin anew",
+                self.part_path.display(),
+                record.bytes
+            )));
+        }
+        let end = io::SeekFrom::Start(record.bytes);
+        self.part
+            .set_len(record.bytes)
+            .and_then(|()| self.part.seek(end))
+            .map_err(|error| unwritable(&self.part_path, &error))?;
+        Ok((journal, record))
+    }
+}
+
+fn check_settings(begun_with: &Settings, settings: &Settings, part: &Path) -> Result<(), Failure> {
+    let names: std::collections::BTreeSet<&String> = begun_with.keys().chain(settings.keys()).collect();
+    let shown =
+        |settings: &Settings, name: &String| settings.get(name).map_or("nothing".to_owned(), |s| format!("`{s}`"));
+    let changed: Vec<String> = names
+        .into_iter()
+        .filter(|name| begun_with.get(*name) != settings.get(*name))
+        .map(|name| format!("{name} was {} and is {}", shown(begun_with, name), shown(settings, name)))
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Setup(format!(
+        "{} was begun by another command: {}; go on with the same one, or delete the file to begin anew",
+        part.display(),
+        changed.join("; ")
+    )))
+}
+
+impl Sink {
+    /// Writes results.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match &mut self.target {
+            Target::Standard => {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+            }
+            Target::Special(file, path) => match file.write_all(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+                written => written.map_err(|error| unwritable(path, &error)),
+            },
+            Target::Plain(plain) => plain.part.write_all(bytes).map_err(|error| unwritable(&plain.part_path, &error)),
+        }
+    }
+
+    /// Records how far the job came; what was written before is part of it.
+    pub(super) fn record(&mut self, record: &Record) -> Result<(), Failure> {
+        match (&mut self.journal, &self.target) {
+            (Some(journal), Target::Plain(plain)) => {
+                journal.record(record).map_err(|error| unwritable(&plain.journal_path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives whole results their last form, by default that of the file's extension, and their name.
+    pub(super) fn finish(self, finish: Option<Finish>) -> Result<(), Failure> {
+        let Target::Plain(mut plain) = self.target else { return Ok(()) };
+        let path = plain.path.clone();
+        let failed = |error: io::Error| unwritable(&path, &error);
+        let finish = finish.or_else(|| compressed::finish(&path));
+        match finish {
+            None => {
+                plain.part.sync_all().map_err(failed)?;
+                fs::rename(&plain.part_path, &path).map_err(failed)?;
+            }
+            Some(finish) => {
+                plain.part.rewind().map_err(failed)?;
+                let whole = with_suffix(&path, &format!(".partial-{}", process::id()));
+                let made = File::create(&whole).map_err(failed).and_then(|mut file| {
+                    finish(&mut plain.part, &mut file)?;
+                    file.sync_all().and_then(|()| fs::rename(&whole, &path)).map_err(failed)
+                });
+                if made.is_err() {
+                    // What the results are made of is still there.
+                    let _ = fs::remove_file(&whole);
+                }
+                made?;
+                fs::remove_file(&plain.part_path).map_err(failed)?;
+            }
+        }
+        match self.journal {
+            Some(journal) => journal.remove().map_err(failed),
+            None => Ok(()),
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Setup(format!("cannot write {}: {error}", path.display()))
+}

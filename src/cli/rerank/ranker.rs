@@ -1,0 +1,161 @@
+//! The models of a command, alone or as a cascade, and what they give.
+
+use super::super::failure::Failure;
+use super::super::job::{Settings, Tally};
+use super::super::models::{Cut, load_runtime};
+use super::Arguments;
+use crossrank::{
+    Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, RankOptions,
+    RankedDocument, Ranking, Reranker, TruncatedDocument, Window,
+};
+
+pub(super) struct Ranker {
+    reranker: Reranker,
+    first_stage: Option<(Embedder, Candidates)>,
+}
+
+/// The result of a cross-encoder, or of a cascade.
+pub(super) struct Ranked {
+    pub(super) results: Vec<RankedLine>,
+    pub(super) truncated: Vec<TruncatedDocument>,
+    pub(super) failures: Vec<Error>,
+    pub(super) first_stage: Option<FirstStage>,
+}
+
+/// What only a cascade has.
+pub(super) struct FirstStage {
+    pub(super) embedder: String,
+    pub(super) candidates: usize,
+    pub(super) truncated: Vec<TruncatedDocument>,
+}
+
+pub(super) struct RankedLine {
+    pub(super) index: usize,
+    /// None in a cascade, if the document was not cross-encoded.
+    pub(super) score: Option<f32>,
+    /// None without a cascade.
+    pub(super) similarity: Option<f32>,
+    /// None, if the document was not read in windows.
+    pub(super) window: Option<Window>,
+}
+
+impl Ranker {
+    /// Loads ONNX Runtime and the models that the arguments name.
+    pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
+        load_runtime()?;
+        let reranker = arguments.reranker.load(&arguments.engine)?.engine;
+        let first_stage = arguments.cascade.load(&arguments.engine)?;
+        Ok(Self { reranker, first_stage: first_stage.map(|(embedder, candidates)| (embedder.engine, candidates)) })
+    }
+
+    /// The cross-encoder in one line.
+    pub(super) fn model(&self) -> String {
+        self.reranker.info().title()
+    }
+
+    /// The cross-encoder by name.
+    pub(super) fn threads(&self) -> usize {
+        self.reranker.info().threads
+    }
+
+    pub(super) fn rank(&self, query: &str, texts: &[&str], options: &RankOptions) -> Result<Ranked, Error> {
+        match &self.first_stage {
+            None => Ok(Ranked::from(self.reranker.rerank_with(query, texts, options)?)),
+            Some((embedder, candidates)) => {
+                let options = CascadeOptions::new().candidates(*candidates).ranking(*options);
+                let ranking = Cascade::new(embedder, &self.reranker).rerank_with(query, texts, &options)?;
+                Ok(Ranked::of_cascade(ranking, embedder.info().title()))
+            }
+        }
+    }
+
+    /// Says what was cut to fit the models.
+    pub(super) fn report_cuts(&self, tally: &Tally) {
+        if let Some((embedder, _)) = &self.first_stage {
+            tally.cut_by_bi_encoder.report("the bi-encoder", embedder.info().max_length);
+        }
+        tally.cut_by_cross_encoder.report("the cross-encoder", self.reranker.info().max_length);
+    }
+
+    /// All that decides the scores.
+    pub(super) fn settings(&self, arguments: &Arguments) -> Settings {
+        let mut settings = Settings::new();
+        let mut add = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
+        let runtime = crossrank::runtime::load().map_or(String::new(), |runtime| runtime.version().to_owned());
+        add("ONNX Runtime", runtime);
+        let models = [
+            ("--reranker", Some(self.reranker.info())),
+            ("--embedder", self.first_stage.as_ref().map(|(e, _)| e.info())),
+        ];
+        for (name, info) in models {
+            let Some(info) = info else { continue };
+            let files: Vec<String> = info.files.iter().map(|file| format!("{} {}", file.name, file.bytes)).collect();
+            add(
+                name,
+                format!(
+                    "{}, {}, {} tokens, {} on {} ({})",
+                    info.title(),
+                    info.commit.as_deref().unwrap_or("no commit"),
+                    info.max_length,
+                    info.compute,
+                    info.kernels,
+                    files.join(", ")
+                ),
+            );
+            add(
+                &format!("{name}: what it reads"),
+                format!("{:?} {:?} {:?}", info.template, info.long_documents, info.dimensions),
+            );
+        }
+        add("--cascade", format!("{:?}", self.first_stage.as_ref().map(|(_, candidates)| candidates)));
+        add("--top-n", format!("{:?}", arguments.top_n));
+        add("--threshold", format!("{:?}", arguments.threshold));
+        add("--instruction, --template and the like", format!("{:?}", arguments.reranker));
+        settings
+    }
+}
+
+impl From<Ranking> for Ranked {
+    fn from(ranking: Ranking) -> Self {
+        let line = |result: &RankedDocument| RankedLine {
+            index: result.index,
+            score: Some(result.score),
+            similarity: None,
+            window: result.window,
+        };
+        Self {
+            results: ranking.iter().map(line).collect(),
+            truncated: ranking.truncated().to_vec(),
+            failures: ranking.failures().to_vec(),
+            first_stage: None,
+        }
+    }
+}
+
+impl Ranked {
+    fn of_cascade(ranking: CascadeRanking, embedder: String) -> Self {
+        let line = |result: &CascadedDocument| RankedLine {
+            index: result.index,
+            score: result.score,
+            similarity: Some(result.similarity),
+            window: result.window,
+        };
+        let truncated = ranking.truncated_embeddings().to_vec();
+        Self {
+            results: ranking.iter().map(line).collect(),
+            truncated: ranking.truncated().to_vec(),
+            failures: ranking.failures().to_vec(),
+            first_stage: Some(FirstStage { embedder, candidates: ranking.candidates(), truncated }),
+        }
+    }
+
+    /// What is counted of a query with so many documents.
+    pub(super) fn tally(&self, documents: usize) -> Tally {
+        Tally {
+            items: documents as u64,
+            cut_by_cross_encoder: Cut::of(&self.truncated),
+            cut_by_bi_encoder: self.first_stage.as_ref().map_or(Cut::default(), |stage| Cut::of(&stage.truncated)),
+            ..Tally::default()
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The retrieval layout: the results of a first stage, reranked into a TREC run.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use super::super::collection::{Corpus, FirstStage, Indexed, Queries, queries};
+use super::super::failure::{Failure, Outcome};
+use super::super::job::{Extent, Job, Unit, Worked};
+use super::super::output::message;
+use super::super::text::count;
+use super::Arguments;
+use super::ranker::{Ranked, Ranker};
+
+/// A first stage and what it speaks of.
+#[derive(Debug, Args)]
+pub(super) struct RetrievalArguments {
+    /// The documents: JSON objects with `_id`, `title` and `text` (BEIR; also `id` and `contents`), one a line, or an id and
+    /// a text between tabs (MS MARCO). Title and text are read together
+    #[arg(long, value_name = "FILE", requires_all = ["queries", "run"], help_heading = "Retrieval")]
+    corpus: Option<String>,
+    /// The queries: JSON objects with `_id` and `text`, one a line, or an id and a text between tabs
+    #[arg(long, value_name = "FILE", requires_all = ["corpus", "run"], help_heading = "Retrieval")]
+    queries: Option<String>,
+    /// The first stage's results, a TREC run. Its queries are reranked in their order. This file and the others may be gzip
+    /// or zstd files
+    #[arg(long, value_name = "FILE", requires_all = ["corpus", "queries"], help_heading = "Retrieval")]
+    run: Option<String>,
+    /// Rerank the first N documents of each query, and leave the others out [default: all]
+    #[arg(long, value_name = "N", requires = "run", help_heading = "Retrieval",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    depth: Option<u64>,
+    /// The last column of the run: what it is called
+    #[arg(long, value_name = "NAME", requires = "run", default_value = "crossrank", help_heading = "Retrieval",
+          value_parser = tag)]
+    tag: String,
+}
+
+fn tag(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("a word without blanks is needed: it is a column of the run".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+impl RetrievalArguments {
+    pub(super) fn is_given(&self) -> bool {
+        self.run.is_some()
+    }
+}
+
+/// A query with the documents that the first stage found for it.
+struct Query {
+    id: String,
+    /// None if the file of queries does not have it.
+    text: Option<String>,
+    candidates: Vec<(String, f64)>,
+}
+
+impl Unit for Query {
+    fn fingerprint(&self, hash: &mut Sha256) {
+        let texts = [&self.id, self.text.as_ref().unwrap_or(&self.id)];
+        for part in texts.into_iter().chain(self.candidates.iter().map(|(id, _)| id)) {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let RetrievalArguments { corpus: Some(corpus), queries: Some(queries_file), run: Some(run), depth, tag } =
+        &arguments.retrieval
+    else {
+        return Err(Failure::Setup("--corpus, --queries and --run belong together".to_owned()));
+    };
+    if [corpus, queries_file, run].iter().filter(|file| **file == "-").count() > 1 {
+        return Err(Failure::Setup("standard input is named twice, and can be read once".to_owned()));
+    }
+    let Some(place) = arguments.job.open()? else { return Ok(Outcome::Done) };
+    let queries = queries(queries_file)?;
+    let first_stage = FirstStage::open(run)?;
+    let indexed = Corpus::index(corpus, first_stage.documents())?;
+    report(arguments, &indexed, corpus, &queries, &first_stage)?;
+    let ranker = Ranker::load(arguments)?;
+
+    let depth = depth.map_or(usize::MAX, |depth| usize::try_from(depth).unwrap_or(usize::MAX));
+    let mut settings = ranker.settings(arguments);
+    let size = fs::metadata(Path::new(corpus)).map_or(0, |meta| meta.len());
+    for (name, value) in [
+        ("command", "rerank --run".to_owned()),
+        ("--corpus", format!("{} documents, {size} bytes", indexed.documents)),
+        ("--depth", format!("{depth}")),
+        ("--tag", tag.clone()),
+    ] {
+        settings.insert(name.to_owned(), value);
+    }
+    let job = Job {
+        arguments: &arguments.job,
+        place,
+        settings,
+        extent: Extent::Units(arguments.job.share(first_stage.queries().len() as u64)),
+        units: "queries",
+        items: "pairs",
+        workers: ranker.threads(),
+        finish: None,
+    };
+    let bad_corpus = indexed.bad > 0;
+    let corpus = indexed.corpus;
+    let options = arguments.rank_options().raw_scores(true);
+    let ended = job.run(source(first_stage, queries, depth), |query| {
+        let Query { id, text, candidates } = query;
+        let name = format!("query {id}");
+        let Some(text) = text else {
+            return Worked::failed(name, vec![format!("its text is not in {queries_file}")]);
+        };
+        let mut reasons = Vec::new();
+        let (mut ids, mut texts) = (Vec::new(), Vec::new());
+        for (document, _) in &candidates {
+            match corpus.text(document) {
+                Ok(Some(text)) => {
+                    ids.push(document.as_str());
+                    texts.push(text);
+                }
+                Ok(None) => reasons.push(format!("document {document} is not in the corpus")),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let ranked = match ranker.rank(&text, &texts, &options) {
+            Ok(ranked) => ranked,
+            Err(error) => return Worked::failed(name, vec![error.chain()]),
+        };
+        reasons.extend(ranked.failures.iter().map(|failure| {
+            let document = failure.document().and_then(|index| ids.get(index)).copied().unwrap_or_default();
+            format!("document {document}: {}", failure.chain())
+        }));
+        Worked {
+            results: lines(&id, &ids, &ranked, tag).into_bytes(),
+            tally: ranked.tally(ids.len()),
+            failure: (!reasons.is_empty()).then_some((name, reasons)),
+        }
+    })?;
+    ranker.report_cuts(&ended.tally);
+    Ok(if bad_corpus && ended.outcome == Outcome::Done { Outcome::InputFailed } else { ended.outcome })
+}
+
+/// Says what of the files cannot be used.
+fn report(
+    arguments: &Arguments,
+    indexed: &Indexed,
+    corpus: &str,
+    queries: &Queries,
+    first_stage: &FirstStage,
+) -> Result<(), Failure> {
+    for (line, reason) in &indexed.bad_lines {
+        message(&format!("error: {corpus}, line {line}: {reason}"));
+        arguments.job.stop_at_error()?;
+    }
+    if indexed.bad > indexed.bad_lines.len() as u64 {
+        message(&format!("error: {corpus}: {} are no documents", count(indexed.bad, "line")));
+    }
+    let found = first_stage.queries().iter().filter(|query| queries.contains_key(&query.id)).count();
+    if queries.len() > found {
+        let more = queries.len() - found;
+        message(&format!("warning: the run has nothing for {} of the {}", more, count(queries.len(), "query text")));
+    }
+    Ok(())
+}
+
+fn source(
+    first_stage: FirstStage,
+    mut queries: Queries,
+    depth: usize,
+) -> impl Iterator<Item = Result<Query, Failure>> + Send + 'static {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let query = first_stage.queries().get(next)?;
+        next += 1;
+        let text = queries.remove(&query.id);
+        Some(first_stage.candidates(query, depth).map(|candidates| Query { id: query.id.clone(), text, candidates }))
+    })
+}
+
+/// The lines of a run. Documents of a cascade that the cross-encoder did not read follow the others in steps of 1 below the
+/// least score.
+fn lines(query: &str, ids: &[&str], ranked: &Ranked, tag: &str) -> String {
+    let mut text = String::new();
+    let mut last = 0.0;
+    for (result, rank) in ranked.results.iter().zip(1..) {
+        let score = result.score.unwrap_or(last - 1.0);
+        last = score;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{query} Q0 {} {rank} {score} {tag}", ids[result.index]);
+    }
+    text
+}
