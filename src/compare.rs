@@ -159,10 +159,20 @@ fn same_top_1(scores: &[(f32, f32)]) -> Option<bool> {
     Some(best(|pair| pair.0)? == best(|pair| pair.1)?)
 }
 
-/// Kendall's τ-b (Kendall 1945): pairs in the same order less pairs in opposite order, over the geometric mean of the
-/// pairs that each list does not tie. By Knight's method (1966), in O(n log n): in the order of the first list, the pairs
-/// in opposite order are the exchanges that sorting by the second one needs.
-fn kendall_tau(scores: &[(f32, f32)]) -> Option<f64> {
+/// Kendall's τ-b of two scores for each of some documents, from -1 (reversed) to 1 (the same order); none for fewer than two
+/// documents, or if one list has a single score for all. There must be no NaN.
+///
+/// τ-b (Kendall 1945): pairs in the same order less pairs in opposite order, over the geometric mean of the pairs that each
+/// list does not tie. By Knight's method (1966), in O(n log n).
+///
+/// ```
+/// use crossrank::kendall_tau;
+///
+/// assert_eq!(kendall_tau(&[(0.1, -5.0), (0.2, -4.0), (0.3, 3.0)]), Some(1.0));
+/// assert_eq!(kendall_tau(&[(0.1, 1.0)]), None);
+/// ```
+pub fn kendall_tau(scores: &[(f32, f32)]) -> Option<f64> {
+    // In the order of the first list, the pairs in opposite order are the exchanges that sorting by the second one needs.
     // Adding 0 makes -0.0 and 0.0 the same number for `total_cmp`.
     let mut scores: Vec<(f32, f32)> = scores.iter().map(|(a, b)| (a + 0.0, b + 0.0)).collect();
     scores.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)));

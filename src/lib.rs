@@ -88,7 +88,7 @@ mod text;
 mod windows;
 
 pub use cascade::{Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument};
-pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare};
+pub use compare::{Agreement, Case, CaseDocument, ComparedCase, Comparison, compare, kendall_tau};
 pub use compute::ComputeType;
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use embeddings::{Embeddings, cosine_similarity};

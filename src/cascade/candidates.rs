@@ -62,7 +62,15 @@ impl Candidates {
     }
 
     /// How many documents are taken, given their similarities in falling order.
-    pub(super) fn choose(self, falling: &[f32]) -> usize {
+    ///
+    /// ```
+    /// use crossrank::Candidates;
+    ///
+    /// assert_eq!(Candidates::Fixed(3).choose(&[0.9, 0.5]), 2);
+    /// let gap = Candidates::Gap { at_least: 1, at_most: 3 };
+    /// assert_eq!(gap.choose(&[0.9, 0.8, 0.2, 0.1]), 2);
+    /// ```
+    pub fn choose(self, falling: &[f32]) -> usize {
         let n = falling.len();
         match self {
             Self::Fixed(m) => m.min(n),

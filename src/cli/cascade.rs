@@ -37,7 +37,7 @@ impl CascadeArguments {
     }
 }
 
-fn candidates(text: &str) -> Result<Candidates, String> {
+pub(super) fn candidates(text: &str) -> Result<Candidates, String> {
     match text.parse::<usize>() {
         _ if text == "auto" => Ok(Candidates::default()),
         Ok(m) if m > 0 => Ok(Candidates::Fixed(m)),

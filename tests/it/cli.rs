@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fixtures::{self, Copy};
 
-fn crossrank(arguments: &[&str]) -> Command {
+pub fn crossrank(arguments: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("crossrank"));
     command.args(arguments).stdin(Stdio::null());
     command
@@ -386,7 +386,6 @@ mod set_up {
         for arguments in [
             &["compare", "--frobnicate"][..],
             &["compare", "--document", "x"],
-            &["rerank"],
             &["rerank", "-q", "x", "--threads", "0"],
             &["rerank", "-q", "x", "no/such/file"],
             &["rerank", "-q", "x", "--top-n", "-1"],

@@ -54,7 +54,7 @@ fn write(text: &mut String, report: &Report<'_>) -> fmt::Result {
 }
 
 /// A text that is safe in a table's cell: on one line, with nothing that Markdown or HTML would read as markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in one_line(text).chars() {
         match c {

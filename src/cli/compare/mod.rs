@@ -1,5 +1,6 @@
 //! `crossrank compare`: a bi-encoder and a cross-encoder on the same cases, side by side.
 
+mod experiment;
 mod json;
 mod markdown;
 mod plain;
@@ -14,6 +15,7 @@ use super::input;
 use super::models::{EmbedderOptions, EngineOptions, RerankerOptions, load_runtime, report_truncated};
 use super::output::{Output, message};
 use crossrank::{Agreement, Case, CaseDocument, ComparedCase, Comparison, ModelInfo, RankedDocument, Ranking, compare};
+use experiment::ExperimentArguments;
 
 /// The cases that run by default.
 const CASES: &[u8] = include_bytes!("../cases.json");
@@ -22,7 +24,12 @@ const CASES: &[u8] = include_bytes!("../cases.json");
 ///
 /// Without arguments, three built-in cases are run. Give your own with --query and --document, or with --cases.
 ///
-/// Example: `crossrank compare --query "capital of France" --document "Paris is in France." "Bread is baked."`
+/// With --corpus, --queries, --run and --qrels it is an experiment: first stage, bi-encoder, cross-encoder and a cascade of
+/// the two on a test collection, with measures, intervals, wins and losses, agreement, speed and cost, and the queries that
+/// change most.
+///
+/// Examples: `crossrank compare --query "capital of France" --document "Paris is in France." "Bread is baked."`,
+/// `crossrank compare --corpus corpus.jsonl --queries queries.jsonl --run bm25.trec --qrels qrels.trec`
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Your own query
@@ -50,6 +57,8 @@ pub(super) struct Arguments {
     /// Write the results to a file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    experiment: ExperimentArguments,
     #[command(flatten)]
     reranker: RerankerOptions,
     #[command(flatten)]
@@ -88,6 +97,9 @@ struct LoadTimes {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     arguments.engine.check(&[&arguments.reranker.reranker, &arguments.embedder.embedder])?;
+    if arguments.experiment.is_given() {
+        return experiment::run(arguments);
+    }
     let cases = cases(arguments)?;
     let output = Output::open(arguments.output.as_deref())?;
     let runtime = load_runtime()?;

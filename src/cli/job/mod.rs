@@ -153,7 +153,7 @@ impl Job<'_> {
         self.settings.insert("--shard".to_owned(), shard.to_string());
         self.settings.insert("crossrank".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         let resumable = self.place.is_resumable();
-        let (mut sink, begun) = self.place.begin(&self.settings)?;
+        let (mut sink, begun) = self.place.begin(&self.settings, self.finish.is_some())?;
         let source = source
             .enumerate()
             .filter(move |(index, unit)| unit.is_err() || shard.has(*index as u64))
@@ -301,4 +301,68 @@ fn feed<U: Unit>(
 
 fn digest(hash: &Sha256) -> String {
     hash.clone().finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    struct Number(u64);
+
+    impl Unit for Number {
+        fn fingerprint(&self, hash: &mut Sha256) {
+            hash.update(self.0.to_le_bytes());
+        }
+    }
+
+    /// Runs units up to `good`, and then an error if there is one; how often each was worked on is counted.
+    fn run(path: &Path, good: u64, then: Option<&str>, counts: &Mutex<BTreeMap<u64, u32>>) -> Result<Ended, Failure> {
+        let arguments = JobArguments { output: Some(path.to_owned()), resume: true, errors: Errors::Skip, shard: None };
+        let source: Vec<Result<Number, Failure>> =
+            (0..good).map(|n| Ok(Number(n))).chain(then.map(|text| Err(Failure::Input(text.to_owned())))).collect();
+        let place = arguments.open()?.unwrap();
+        let job = Job {
+            arguments: &arguments,
+            place,
+            settings: Settings::new(),
+            extent: Extent::Unknown,
+            units: "numbers",
+            items: "numbers",
+            workers: 3,
+            finish: None,
+        };
+        job.run(source.into_iter(), |Number(n)| {
+            *counts.lock().unwrap().entry(n).or_default() += 1;
+            let failure = (n % 7 == 3).then(|| (format!("number {n}"), vec!["it ends with a 3, or so".to_owned()]));
+            Worked { results: format!("{n}\n").into_bytes(), failure, tally: Tally { items: 2, ..Tally::default() } }
+        })
+    }
+
+    #[test]
+    fn a_finished_unit_is_never_worked_on_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let counts = Mutex::default();
+        for good in [10, 25] {
+            assert!(matches!(run(&path, good, Some("the input is damaged"), &counts), Err(Failure::Input(_))));
+        }
+        let ended = run(&path, 30, None, &counts).unwrap();
+        assert_eq!((ended.tally.units, ended.tally.items, ended.tally.failed), (30, 60, 4));
+        assert_eq!(ended.outcome, Outcome::InputFailed, "what failed before it was resumed counts, too");
+        assert!(counts.lock().unwrap().values().all(|count| *count == 1), "{counts:?}");
+        let expected: String = (0..30).map(|n| format!("{n}\n")).collect();
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_shorter_input_is_not_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let counts = Mutex::default();
+        let _ = run(&path, 10, Some("the input is damaged"), &counts);
+        assert!(matches!(run(&path, 5, None, &counts), Err(Failure::Setup(_))));
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Seek, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -24,6 +24,8 @@ enum Target {
     /// A pipe or a device: written in place.
     Special(File, PathBuf),
     Plain(Plain),
+    /// Results that get their last form at the end: a temporary file, and where they go then.
+    Spool(File, Box<Target>),
 }
 
 struct Plain {
@@ -106,9 +108,14 @@ impl Place {
     }
 
     /// Begins a job, or takes it up where it was left; then the results behind what the journal knows are cut off.
-    pub(super) fn begin(self, settings: &Settings) -> Result<(Sink, Record), Failure> {
+    /// `finished_later` says that what is written is not yet the results' last form.
+    pub(super) fn begin(self, settings: &Settings, finished_later: bool) -> Result<(Sink, Record), Failure> {
         let mut target = self.0;
         let Target::Plain(plain) = &mut target else {
+            if finished_later {
+                let file = tempfile::tempfile().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+                target = Target::Spool(file, Box::new(target));
+            }
             return Ok((Sink { target, journal: None }, Record::default()));
         };
         let (journal, record) = plain.begin(settings)?;
@@ -174,16 +181,19 @@ fn check_settings(begun_with: &Settings, settings: &Settings, part: &Path) -> Re
 impl Sink {
     /// Writes results.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match &mut self.target {
+        let written = match &mut self.target {
             Target::Standard => {
                 let mut out = io::stdout().lock();
-                out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+                return out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output);
             }
-            Target::Special(file, path) => match file.write_all(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-                written => written.map_err(|error| unwritable(path, &error)),
-            },
-            Target::Plain(plain) => plain.part.write_all(bytes).map_err(|error| unwritable(&plain.part_path, &error)),
+            Target::Special(file, path) => (file.write_all(bytes), path.as_path()),
+            Target::Plain(plain) => (plain.part.write_all(bytes), plain.part_path.as_path()),
+            Target::Spool(file, _) => (file.write_all(bytes), Path::new("a temporary file")),
+        };
+        match written {
+            (Ok(()), _) => Ok(()),
+            (Err(error), _) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+            (Err(error), path) => Err(unwritable(path, &error)),
         }
     }
 
@@ -199,7 +209,22 @@ impl Sink {
 
     /// Gives whole results their last form, by default that of the file's extension, and their name.
     pub(super) fn finish(self, finish: Option<Finish>) -> Result<(), Failure> {
-        let Target::Plain(mut plain) = self.target else { return Ok(()) };
+        let mut plain = match self.target {
+            Target::Plain(plain) => plain,
+            Target::Spool(mut file, target) => {
+                file.rewind().map_err(Failure::Output)?;
+                return match (*target, finish) {
+                    (_, None) => Ok(()),
+                    (Target::Special(mut device, _), Some(finish)) => finish(&mut file, &mut device),
+                    (_, Some(finish)) => {
+                        let mut out = BufWriter::new(io::stdout().lock());
+                        finish(&mut file, &mut out)?;
+                        out.flush().map_err(Failure::Output)
+                    }
+                };
+            }
+            Target::Standard | Target::Special(..) => return Ok(()),
+        };
         let path = plain.path.clone();
         let failed = |error: io::Error| unwritable(&path, &error);
         let finish = finish.or_else(|| compressed::finish(&path));
