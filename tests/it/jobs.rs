@@ -115,6 +115,32 @@ mod requests {
         assert!(result(1, 0).get("document").is_none());
     }
 
+    /// What no program should send, and some do.
+    #[test]
+    fn strange_lines() {
+        let long = json!({"query": "old", "documents": ["library ".repeat(400_000)]}).to_string();
+        let deep = format!("{{\"query\": \"x\", \"documents\": {}", "[".repeat(50_000));
+        let twice = r#"{"query": "old", "query": "new", "documents": []}"#;
+        let latin = b"{\"query\": \"caf\xe9\", \"documents\": []}";
+        let surrogate = r#"{"query": "\ud83d", "documents": []}"#;
+        let nul = "{\"query\": \"a\\u0000b\", \"documents\": [\"\\u0000\"]}";
+        let lines_of_it: [&[u8]; 8] = [
+            b"\xef\xbb\xbf{\"query\": \"\", \"documents\": [\"\"]}\r",
+            long.as_bytes(),
+            deep.as_bytes(),
+            twice.as_bytes(),
+            latin,
+            surrogate.as_bytes(),
+            nul.as_bytes(),
+            b"\x00\x01\x02\xff",
+        ];
+        let output = run_with_input(&["rerank", "--reranker", &bert()], &lines_of_it.join(&b"\n"[..]));
+        assert_code(&output, 1);
+        let failed: Vec<bool> = lines(stdout(&output)).iter().map(|answer| answer.get("error").is_some()).collect();
+        assert_eq!(failed, [false, false, true, true, true, true, false, true]);
+        assert!(stderr(&output).contains("1 document was cut"), "{}", stderr(&output));
+    }
+
     /// A program that sends a request and waits for its answer must not wait for ever.
     #[test]
     fn a_pipe_is_answered_line_by_line() {
@@ -384,6 +410,55 @@ mod stopped {
             let expected: Vec<&str> = whole.iter().skip(number - 1).step_by(3).copied().collect();
             assert_eq!(stdout(&shard).lines().collect::<Vec<_>>(), expected);
         }
+    }
+}
+
+/// Writing fails.
+#[cfg(target_os = "linux")]
+mod full_disks {
+    use super::*;
+
+    #[test]
+    fn a_device_without_room_is_said() {
+        let input = requests(2);
+        let output = run_with_input(&["rerank", "--reranker", &bert(), "-o", "/dev/full"], input.as_bytes());
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains("cannot write /dev/full: No space left on device"), "{}", stderr(&output));
+    }
+
+    /// The limit on the size of files stands for the disk's.
+    #[test]
+    fn what_was_written_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, out) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
+        fs::write(&input, requests(60)).unwrap();
+        let program = assert_cmd::cargo::cargo_bin!("crossrank");
+        let command = format!(
+            "trap '' XFSZ; ulimit -f 8; exec '{}' rerank --reranker '{}' '{}' -o '{}'",
+            program.display(),
+            bert(),
+            input.display(),
+            out.display()
+        );
+        // In blocks of 512 bytes, or of 1,024: a small part of the results in either case.
+        let full = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert_code(&full, 2);
+        assert!(stderr(&full).contains("out.jsonl.part: File too large"), "{}", stderr(&full));
+        let part = fs::read(folder.path().join("out.jsonl.part")).unwrap();
+        assert!(!part.is_empty() && !out.exists());
+        let bert = bert();
+        let again = run(&["rerank", "--reranker", &bert, text(&input), "-o", text(&out), "--resume"]);
+        assert_code(&again, 0);
+        let whole = run(&["rerank", "--reranker", &bert, text(&input)]).stdout;
+        assert!(whole.len() > part.len() && whole.starts_with(&part));
+        assert!(fs::read(&out).unwrap() == whole);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_said_before_anything_is_run() {
+        let output = run_with_input(&["rerank", "-o", "/no/such/folder/out.jsonl"], b"");
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains("cannot write /no/such/folder/out.jsonl.part"), "{}", stderr(&output));
     }
 }
 

@@ -131,6 +131,7 @@ fn trim(mut line: &[u8], is_first: bool) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs;
 
     fn index(bytes: &[u8], wanted: &[&str]) -> Indexed {
@@ -167,5 +168,30 @@ mod tests {
         // As if both had the hash of the second.
         found.corpus.hashes = vec![hash_of("2"); 2];
         assert_eq!(found.corpus.text("2").unwrap().as_deref(), Some("two"));
+    }
+
+    proptest! {
+        /// Lines of all sorts: each document that is whole is found, and nothing else does harm.
+        #[test]
+        fn any_bytes_are_indexed(parts in proptest::collection::vec(
+            prop_oneof![
+                Just(b"{\"_id\": \"a\", \"text\": \"x\"}".to_vec()),
+                Just(b"{\"_id\": \"a\", \"text\": 1}".to_vec()),
+                Just(b"id\ttext".to_vec()),
+                Just(b"a\tx".to_vec()),
+                Just(b"\r\n".to_vec()),
+                Just(b"\n".to_vec()),
+                Just(b"\xef\xbb\xbf".to_vec()),
+                Just([&b"{\"_id\":"[..], &b"[".repeat(1000)].concat()),
+                proptest::collection::vec(any::<u8>(), 0..20),
+            ],
+            0..12,
+        )) {
+            let bytes = parts.concat();
+            let found = index(&bytes, &["a"]);
+            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count() as u64;
+            prop_assert!(found.documents + found.bad <= lines);
+            let _ = found.corpus.text("a");
+        }
     }
 }

@@ -150,6 +150,7 @@ impl Hashes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs;
 
     fn open(text: &str) -> Result<FirstStage, Failure> {
@@ -193,5 +194,29 @@ mod tests {
         (0..3_000_000u64).for_each(|n| hashes.add(n % 1000));
         assert!(hashes.hashes.len() <= 1 << 20);
         assert_eq!(hashes.sorted().len(), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_run_or_refused(parts in proptest::collection::vec(
+            prop_oneof![
+                Just(b"q1 Q0 d1 1 0.5 t\n".to_vec()),
+                Just(b"q1\tQ0\td2 2 -1e300 t\r\n".to_vec()),
+                Just(b"q2 Q0 d1 1 inf t".to_vec()),
+                Just(b"\n".to_vec()),
+                Just(b"\xef\xbb\xbf".to_vec()),
+                proptest::collection::vec(any::<u8>(), 0..12),
+            ],
+            0..10,
+        )) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), parts.concat()).unwrap();
+            if let Ok(run) = FirstStage::open(file.path().to_str().unwrap()) {
+                for query in run.queries() {
+                    let candidates = run.candidates(query, 3);
+                    prop_assert!(candidates.is_ok_and(|list| (1..=3).contains(&list.len())));
+                }
+            }
+        }
     }
 }

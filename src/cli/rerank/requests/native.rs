@@ -178,3 +178,45 @@ fn line(value: &impl Serialize) -> String {
     // Our own types have string keys and finite numbers alone: they always serialise.
     serde_json::to_string(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fields_of_the_wrong_kind_are_refused_with_the_requests_id() {
+        for line in [
+            r#"{"id": 7, "query": null, "documents": []}"#,
+            r#"{"id": 7, "query": "x", "documents": {}}"#,
+            r#"{"id": 7, "query": "x", "documents": [1]}"#,
+            r#"{"id": 7, "query": "x", "documents": [{"text": null}]}"#,
+            r#"{"id": 7, "query": "x", "documents": [], "top_n": -1}"#,
+            r#"{"id": 7, "query": "x", "documents": [], "texts": []}"#,
+        ] {
+            match read(line) {
+                Err(Refusal::Invalid { id, .. }) => assert_eq!(id, Some(Value::from(7)), "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let line = format!(r#"{{"query": "x", "documents": {}"#, "[".repeat(100_000));
+        assert!(matches!(read(&line), Err(Refusal::Malformed { message }) if message.contains("recursion limit")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_request_or_refused(line in prop_oneof![
+            any::<String>(),
+            "\\{\"query\": \"[a-z]{0,3}\", \"documents\": \\[(\"[a-z]\"|1|\\{\"text\": \"x\", \"a\": null\\})?\\]\\}?",
+        ]) {
+            if let Err(refusal) = read(&line) {
+                let answer: Value = serde_json::from_str(&refuse(&refusal)).unwrap();
+                prop_assert!(answer["error"]["message"].is_string());
+            }
+        }
+    }
+}
