@@ -137,7 +137,8 @@ mod requests {
         let output = run_with_input(&["rerank", "--reranker", &bert()], &lines_of_it.join(&b"\n"[..]));
         assert_code(&output, 1);
         let failed: Vec<bool> = lines(stdout(&output)).iter().map(|answer| answer.get("error").is_some()).collect();
-        assert_eq!(failed, [false, false, true, true, true, true, false, true]);
+        // Of two fields with one name the last counts.
+        assert_eq!(failed, [false, false, true, false, true, true, false, true]);
         assert!(stderr(&output).contains("1 document was cut"), "{}", stderr(&output));
     }
 
@@ -443,7 +444,7 @@ mod full_disks {
         // In blocks of 512 bytes, or of 1,024: a small part of the results in either case.
         let full = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
         assert_code(&full, 2);
-        assert!(stderr(&full).contains("out.jsonl.part: File too large"), "{}", stderr(&full));
+        assert!(stderr(&full).contains("File too large"), "{}", stderr(&full));
         let part = fs::read(folder.path().join("out.jsonl.part")).unwrap();
         assert!(!part.is_empty() && !out.exists());
         let bert = bert();

@@ -82,7 +82,9 @@ impl FirstStage {
 
     /// The first `depth` documents for a query with their scores, in trec_eval's order.
     pub(in super::super) fn candidates(&self, query: &RunQuery, depth: usize) -> Result<Vec<(String, f64)>, Failure> {
-        let mut text = Vec::new();
+        // A byte-order mark at the beginning of the file was none of a query's id; elsewhere it is.
+        let is_first = query.pieces.first().is_some_and(|(offset, _)| *offset == 0);
+        let mut text = if is_first { Vec::new() } else { vec![b'\n'] };
         for (offset, length) in &query.pieces {
             let piece = self
                 .spool
