@@ -116,7 +116,7 @@ impl SlopeChart<'_> {
         let (title, description) = (format!("{}-title", self.id), format!("{}-description", self.id));
         html! {
             figure.slope {
-                figcaption { (self.caption(&drawn, placed.len())) (legend()) }
+                figcaption { (self.caption(&drawn, placed.len())) (legend(&drawn)) }
                 div.chart {
                     // The same words are in the table that goes with the chart, and its numbers.
                     div.side.left aria-hidden="true" { (side(self.left, &axis, &drawn, |slope| slope.left)) }
@@ -270,7 +270,7 @@ fn em(height: f64) -> String {
 }
 
 /// What the lines mean: they differ in colour, in dashes and in direction.
-fn legend() -> Markup {
+fn legend(drawn: &[&Slope<'_>]) -> Markup {
     let sample = |class: &str, y1: &str, y2: &str, word: &str| {
         html! {
             span.key {
@@ -286,6 +286,12 @@ fn legend() -> Markup {
             (sample("rise", "10", "2", "rises")) " "
             (sample("fall", "2", "10", "falls")) " "
             (sample("level", "6", "6", "stays"))
+            @if drawn.iter().any(|slope| slope.direction().is_none()) {
+                " " span.key {
+                    svg aria-hidden="true" width="12" height="12" { g.alone { circle cx="6" cy="6" r="4" {} } }
+                    " in one order alone"
+                }
+            }
         }
     }
 }
