@@ -12,6 +12,7 @@ mod compressed;
 mod doctor;
 mod eval;
 mod failure;
+mod html;
 mod input;
 mod job;
 mod lines;

@@ -160,21 +160,29 @@ impl Cut {
 
     /// Says what was cut, if anything was; `whose` is whose limit was exceeded.
     pub(super) fn report(&self, whose: &str, limit: usize) {
+        for text in self.in_words(whose, limit) {
+            message(&format!("warning: {text}"));
+        }
+    }
+
+    /// What [`report`](Self::report) says.
+    pub(super) fn in_words(&self, whose: &str, limit: usize) -> Vec<String> {
         if self.documents == 0 {
-            return;
+            return Vec::new();
         }
         let at_least = if self.at_least { "at least " } else { "" };
-        message(&format!(
-            "warning: {} cut to fit the {limit} tokens of {whose}: {at_least}{} left out",
+        let mut texts = vec![format!(
+            "{} cut to fit the {limit} tokens of {whose}: {at_least}{} left out",
             match self.documents {
                 1 => "1 document was".to_owned(),
                 n => format!("{n} documents were"),
             },
             count(self.tokens, "token")
-        ));
+        )];
         if self.query_tokens > 0 {
-            message(&format!("warning: the query was cut too, by {at_least}{}", count(self.query_tokens, "token")));
+            texts.push(format!("the query was cut too, by {at_least}{}", count(self.query_tokens, "token")));
         }
+        texts
     }
 }
 

@@ -11,6 +11,7 @@ mod engines;
 mod eval;
 mod experiment;
 mod fixtures;
+mod html;
 mod hub;
 mod hub_server;
 mod jobs;

@@ -1,6 +1,7 @@
 //! `crossrank compare`: a bi-encoder and a cross-encoder on the same cases, side by side.
 
 mod experiment;
+mod html;
 mod json;
 mod markdown;
 mod plain;
@@ -30,6 +31,8 @@ const CASES: &[u8] = include_bytes!("../cases.json");
 ///
 /// Examples: `crossrank compare --query "capital of France" --document "Paris is in France." "Bread is baked."`,
 /// `crossrank compare --corpus corpus.jsonl --queries queries.jsonl --run bm25.trec --qrels qrels.trec`
+///
+/// As a page to look at, with charts: `crossrank compare --published --format html -o comparison.html`
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Your own query
@@ -41,7 +44,7 @@ pub(super) struct Arguments {
     /// A JSON file of cases, `-` for standard input: {"cases": [{"name", "query", "documents": [text, …]}, …]}
     #[arg(long, value_name = "FILE")]
     cases: Option<String>,
-    /// Only the N best documents of each list
+    /// Only the N best documents of each list (in the page: with their places in the other list)
     #[arg(long, short = 'n', value_name = "N")]
     top_n: Option<usize>,
     /// Print the cross-encoder's raw logits instead of scores between 0 and 1
@@ -75,6 +78,8 @@ enum Format {
     Json,
     /// Tables for a document
     Markdown,
+    /// One page to look at in a browser, with charts; it needs no network and no script
+    Html,
 }
 
 /// What the reports are made of.
@@ -122,6 +127,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Format::Text => plain::render(&report),
         Format::Json => json::render(&report),
         Format::Markdown => markdown::render(&report),
+        Format::Html => html::render(&report),
     })?;
     Ok(if failed { Outcome::InputFailed } else { Outcome::Done })
 }
