@@ -40,6 +40,7 @@ const hostile = [
     "مرحبا بالعالم، هذا نص عربي",
     "日本語の文書です。👩‍👩‍👧",
 ];
+const experiment = join(fixtures, "..", "..", "examples", "experiment");
 // A model that gives no number for some documents.
 const broken = join(folder, "broken-model");
 cpSync(join(fixtures, "bert-cross-encoder"), broken, { recursive: true });
@@ -60,6 +61,13 @@ const pages = {
         status: 1,
     },
     empty: { cases: [{ name: "", query: "", documents: [] }] },
+    experiment: {
+        options: ["corpus.jsonl", "queries.jsonl", "bm25.trec", "qrels.trec"].flatMap((name) => [
+            { "corpus.jsonl": "--corpus", "queries.jsonl": "--queries", "bm25.trec": "--run", "qrels.trec": "--qrels" }[name],
+            join(experiment, name),
+        ]),
+        title: "First stage, bi-encoder, cross-encoder, cascade",
+    },
 };
 
 function make(name, { options = [], cases, status = 0 }) {
@@ -161,7 +169,7 @@ for (const [name, description] of Object.entries(pages)) {
     const context = await browser.newContext({ javaScriptEnabled: false });
     const page = await context.newPage();
     await page.goto(url);
-    expect(`${name}: a title of its own`, (await page.title()) === "Bi-encoder and cross-encoder", await page.title());
+    expect(`${name}: a title of its own`, (await page.title()) === (description.title ?? "Bi-encoder and cross-encoder"), await page.title());
     const fold = page.locator("details.passage").first();
     if (await fold.count()) {
         await fold.locator("summary").press("Enter");

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{assert_code, run, stderr, stdout};
+use crate::html;
 
 /// A made-up collection: the first stage puts the right documents last, but for one query.
 struct Collection(TempDir);
@@ -109,6 +110,54 @@ fn the_queries_that_change_most_are_shown_with_their_texts() {
     assert!(stderr(&text).contains("1 query result of "), "{}", stderr(&text));
     let markdown = collection.compare(&["--format", "markdown"]);
     assert!(stdout(&markdown).contains("| cross-encoder | "), "{}", stdout(&markdown));
+}
+
+#[test]
+fn a_page_with_the_numbers_of_the_json() {
+    let collection = Collection::new();
+    let experiment = collection.json(&["--show", "2"]);
+    let output = collection.compare(&["--show", "2", "--format", "html"]);
+    assert_code(&output, 0);
+    let page = html::parse(stdout(&output));
+    let words: String = html::all(&page, "main").into_iter().map(html::text).collect();
+    for (system, name) in ["first stage", "bi-encoder", "cross-encoder", "cascade"].into_iter().enumerate() {
+        let rows = html::all(&page, "#results ~ div:first-of-type tbody tr");
+        let cells: Vec<String> = rows[system].child_elements().map(html::text).collect();
+        assert_eq!((cells[0].as_str(), &cells[1]), (name, &format!("{:.4}", means(&experiment, system)[0])));
+    }
+    for case in experiment["helped"].as_array().unwrap() {
+        assert!(words.contains(case["query"].as_str().unwrap()));
+        for document in case["documents"].as_array().unwrap() {
+            assert!(words.contains(document["text"].as_str().unwrap()), "{document}");
+        }
+    }
+    assert_eq!(html::all(&page, "figure.slope").len(), 2);
+    assert_eq!(html::all(&page, "svg.interval").len(), 8, "for each system and measure");
+    assert!(words.contains("Nowhere: no query has a lesser value"));
+}
+
+/// Whatever the ids and texts are, they are no markup.
+#[test]
+fn a_page_of_strangers_texts() {
+    let collection = Collection::new();
+    let replace = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(collection.path(name)).unwrap();
+        fs::write(collection.path(name), text.replace(from, to)).unwrap();
+    };
+    for name in ["corpus", "run", "qrels"] {
+        replace(name, "paris", "<script>alert(1)</script>&\u{202e}");
+    }
+    replace("corpus", "borders", "</table><img/src=x>");
+    replace("queries", "capital", "</title><b>\u{7}");
+    let output = collection.compare(&["--format", "html"]);
+    assert_code(&output, 0);
+    let page = html::parse(stdout(&output));
+    assert!(
+        html::all(&page, "main")
+            .into_iter()
+            .map(html::text)
+            .any(|text| text.contains("<script>alert(1)</script>&[U+202E]"))
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod documents;
 mod escape;
+mod interval;
 mod page;
 mod passage;
 mod score;
@@ -16,6 +17,7 @@ mod table;
 pub(super) use maud::{Markup, html};
 
 pub(super) use documents::{Document, Documents};
+pub(super) use interval::{Range, interval};
 pub(super) use page::Page;
 pub(super) use passage::{excerpt, passage};
 pub(super) use score::{Scale, duration, thousands};

@@ -4,19 +4,19 @@ use maud::{Markup, html};
 
 /// A column of a [`Table`].
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Column {
-    heading: &'static str,
+pub(in crate::cli) struct Column<'a> {
+    heading: &'a str,
     numeric: bool,
 }
 
-impl Column {
+impl<'a> Column<'a> {
     /// A column of words.
-    pub(in crate::cli) fn words(heading: &'static str) -> Self {
+    pub(in crate::cli) fn words(heading: &'a str) -> Self {
         Self { heading, numeric: false }
     }
 
     /// A column of numbers: they stand beneath each other.
-    pub(in crate::cli) fn numbers(heading: &'static str) -> Self {
+    pub(in crate::cli) fn numbers(heading: &'a str) -> Self {
         Self { heading, numeric: true }
     }
 
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Table<'a> {
     /// Unique in the page.
     pub(in crate::cli) id: &'a str,
     pub(in crate::cli) caption: &'a str,
-    pub(in crate::cli) columns: &'a [Column],
+    pub(in crate::cli) columns: &'a [Column<'a>],
     /// Each with a cell for each column.
     pub(in crate::cli) rows: Vec<Vec<Markup>>,
 }

@@ -81,6 +81,7 @@ struct JsonDocument<'a> {
     id: &'a str,
     grade: Option<i64>,
     ranks: [usize; 4],
+    first_stage: f64,
     similarity: f32,
     logit: f32,
     text: &'a str,
@@ -169,6 +170,14 @@ fn case(case: &QueryCase) -> JsonCase<'_> {
 }
 
 fn document(document: &CaseDocument) -> JsonDocument<'_> {
-    let CaseDocument { id, text, grade, ranks, similarity, logit } = document;
-    JsonDocument { id, grade: *grade, ranks: *ranks, similarity: *similarity, logit: *logit, text }
+    let CaseDocument { id, text, grade, ranks, first_stage, similarity, logit } = document;
+    JsonDocument {
+        id,
+        grade: *grade,
+        ranks: *ranks,
+        first_stage: *first_stage,
+        similarity: *similarity,
+        logit: *logit,
+        text,
+    }
 }

@@ -56,7 +56,7 @@ fn write_case(text: &mut String, case: &QueryCase) -> fmt::Result {
     writeln!(text, "{}\n", values.join(", "))?;
     writeln!(text, "| first stage | bi-encoder | cross-encoder | cascade | grade | similarity | logit | document |")?;
     writeln!(text, "|{} --- |", " ---: |".repeat(7))?;
-    for CaseDocument { id, text: of_document, grade, ranks, similarity, logit } in &case.documents {
+    for CaseDocument { id, text: of_document, grade, ranks, similarity, logit, .. } in &case.documents {
         let ranks: Vec<String> = ranks.iter().map(usize::to_string).collect();
         let grade = grade.map_or("-".to_owned(), |grade| grade.to_string());
         let ranks = ranks.join(" | ");

@@ -4,6 +4,7 @@
 //! cases of the scores; the other files show them.
 
 mod collect;
+mod html;
 mod json;
 mod markdown;
 mod plain;
@@ -99,9 +100,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     if [corpus, queries_file, run, qrels].iter().filter(|file| **file == "-").count() > 1 {
         return Err(Failure::Setup("standard input is named twice, and can be read once".to_owned()));
-    }
-    if arguments.format == Format::Html {
-        return Err(Failure::Setup("--format html shows cases; an experiment has text, json and markdown".to_owned()));
     }
     let job_arguments = JobArguments {
         output: arguments.output.clone(),
@@ -217,8 +215,8 @@ fn finish(arguments: &Arguments, conditions: Conditions, qrels: Qrels, corpus: A
         let text = match format {
             Format::Text => plain::render(&experiment),
             Format::Json => json::render(&experiment),
-            // Html was refused at the start.
-            Format::Markdown | Format::Html => markdown::render(&experiment),
+            Format::Markdown => markdown::render(&experiment),
+            Format::Html => html::render(&experiment),
         };
         out.write_all(text.as_bytes()).map_err(Failure::Output)
     })

@@ -118,6 +118,7 @@ pub(super) struct CaseDocument {
     pub(super) grade: Option<i64>,
     /// Its rank in each system, from 1.
     pub(super) ranks: [usize; 4],
+    pub(super) first_stage: f64,
     pub(super) similarity: f32,
     pub(super) logit: f32,
 }
@@ -350,6 +351,7 @@ fn documents(query: &Scored, orders: &Orders, qrels: &Qrels, corpus: &Corpus) ->
                 text,
                 grade: grade(index),
                 ranks: [0, 1, 2, 3].map(|system| ranks[system][index]),
+                first_stage: document.first_stage,
                 similarity: document.similarity,
                 logit: document.logit,
             })
