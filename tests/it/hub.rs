@@ -905,6 +905,30 @@ fn the_catalogue_knows_pooling_and_prompts_where_the_repository_does_not() {
     assert_eq!(unknown.query_prompt.as_deref(), Some(""));
 }
 
+/// An encoder and a decoder in two files: both are planned and fetched, and no other ONNX file.
+#[test]
+fn the_two_graphs_of_an_encoder_decoder() {
+    let folder = fixtures::path("monot5-two-graphs");
+    let (server, home) = (Setup::of_folder(REPOSITORY, &folder).start(), Home::new());
+    let onnx = ["onnx/encoder_model.onnx", "onnx/decoder_model.onnx"];
+    let plan = home.model(&server).plan().unwrap();
+    assert_eq!(plan.onnx_files(), onnx);
+    assert!(onnx.iter().all(|name| plan.files().iter().any(|file| file.name == *name && !file.is_cached)));
+    let shown = home.run(&server, &["models", "pull", NAME, "--dry-run"]);
+    assert!(onnx.iter().all(|name| stdout(&shown).contains(name)), "{}", stdout(&shown));
+    let reranker = Reranker::builder().model(home.model(&server)).build().unwrap();
+    assert!(server.asked_for("decoder_model_merged").is_empty());
+    let documents = ["a bridge crosses the river"];
+    let logit = |reranker: &Reranker| reranker.score("the river", &documents).unwrap().scores.remove(0).unwrap().logit;
+    assert_eq!(logit(&reranker), logit(&Reranker::from_dir(folder).unwrap()));
+    // The other decoder has the same encoder, which is in the cache.
+    let merged = home.model(&server).onnx_file("onnx/decoder_model_merged.onnx");
+    let reranker = Reranker::builder().model(merged.clone()).build().unwrap();
+    assert!(reranker.info().files.iter().any(|file| file.name == "onnx/decoder_model_merged.onnx"));
+    assert_eq!(server.asked_for("encoder_model.onnx").len(), 1);
+    assert!(Reranker::builder().model(merged.offline(true)).build().is_ok());
+}
+
 /// Some exporters give external data names that have nothing to do with the ONNX file's.
 #[test]
 fn external_data_under_any_name_is_fetched() {

@@ -7,8 +7,15 @@ use serde_json::Value;
 /// What 1e-4 is asked for: a logit, and its sigmoid.
 const TOLERANCE: f32 = 1e-4;
 
-const MODELS: [&str; 6] =
-    ["qwen3-reranker", "qwen3-reranker-cache", "mxbai-rerank-v2", "bge-reranker-v2-gemma", "monot5", "logit-score"];
+const MODELS: [&str; 7] = [
+    "qwen3-reranker",
+    "qwen3-reranker-cache",
+    "mxbai-rerank-v2",
+    "bge-reranker-v2-gemma",
+    "monot5",
+    "monot5-two-graphs",
+    "logit-score",
+];
 
 fn builder(name: &str) -> RerankerBuilder {
     Reranker::builder().model(ModelSource::dir(fixtures::path(name)))

@@ -7,8 +7,8 @@ use super::cache::Cache;
 use super::listing::{Listing, RepositoryFile};
 use super::name::Repository;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::choice::FileChoice;
 use crate::model::config::SENTENCE_CONFIGS;
-use crate::model::precision::FileChoice;
 
 /// Without these no model runs.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
@@ -29,7 +29,7 @@ const OPTIONAL: [&str; 6] = [
 /// use crossrank::ModelSource;
 ///
 /// let plan = ModelSource::hub("BAAI/bge-reranker-v2-m3").plan()?;
-/// println!("{} bytes to fetch for {}", plan.missing_bytes(), plan.onnx_file());
+/// println!("{} bytes to fetch for {}", plan.missing_bytes(), plan.onnx_files().join(" and "));
 /// # Ok::<(), crossrank::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct HubPlan {
     pub(super) repository: String,
     pub(super) revision: String,
     pub(super) commit: String,
-    pub(super) onnx_file: String,
+    pub(super) onnx_files: Vec<String>,
     pub(super) folder: PathBuf,
     pub(super) files: Vec<HubFile>,
     pub(super) free: Option<u64>,
@@ -73,9 +73,9 @@ impl HubPlan {
         &self.commit
     }
 
-    /// The ONNX file that is read.
-    pub fn onnx_file(&self) -> &str {
-        &self.onnx_file
+    /// The ONNX file that is read, or the two of an encoder-decoder: the encoder's is the first.
+    pub fn onnx_files(&self) -> &[String] {
+        &self.onnx_files
     }
 
     /// The folder that looks like the repository, in the cache; it has the files once they are fetched.
@@ -126,22 +126,23 @@ impl HubPlan {
     }
 }
 
-/// The files of a listing that a model needs, and which of them is its ONNX file.
+/// The files of a listing that a model needs, and which of them are its ONNX files.
 pub(super) fn needed(
     listing: &Listing,
     repository: &Repository,
     choice: &FileChoice,
-) -> Result<(String, Vec<RepositoryFile>)> {
+) -> Result<(Vec<String>, Vec<RepositoryFile>)> {
     let names: BTreeSet<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
     let export = format!(
         "export it with `python onnx/export.py {repository} OUT` of crossrank's source, and name the folder OUT instead"
     );
-    let onnx_file = choice.choose(
+    let onnx_names = choice.choose(
         &format!("the repository {repository}"),
         &export,
         |name| names.contains(name),
         || names.iter().filter(|name| name.ends_with(".onnx")).map(|name| (*name).to_owned()).collect(),
     )?;
+    let onnx_files: Vec<String> = onnx_names.parts().map(|(_, name)| name.to_owned()).collect();
     if let Some(missing) = NEEDED.iter().find(|name| !names.contains(*name)) {
         return Err(Error::model(format!(
             "the repository {repository} has no {missing}, which is needed to run the model"
@@ -155,15 +156,16 @@ pub(super) fn needed(
             || (has_modules && is_of_a_module(name))
     };
     let besides = |name: &str| choice.besides.iter().any(|besides| besides == name);
-    let belongs = |name: &str| wanted(name) || is_weights(name, &onnx_file) || besides(name);
+    let is_weights = |name: &str| onnx_files.iter().any(|onnx_file| is_weights(name, onnx_file));
+    let belongs = |name: &str| wanted(name) || is_weights(name) || besides(name);
     let mut files: Vec<RepositoryFile> = listing.files.iter().filter(|file| belongs(&file.name)).cloned().collect();
     if let Some(file) = files.iter().find(|file| file.name.contains(|c| "<>:\"|?*".contains(c))) {
         let message = format!("the name of {} in {repository} cannot be that of a file everywhere", file.name);
         return Err(Error::new(ErrorKind::Hub, message));
     }
     // The small files first: what is wrong with them is known before gigabytes are fetched.
-    files.sort_by_key(|file| (is_weights(&file.name, &onnx_file), file.name.clone()));
-    Ok((onnx_file, files))
+    files.sort_by_key(|file| (is_weights(&file.name), file.name.clone()));
+    Ok((onnx_files, files))
 }
 
 /// The ONNX file, or its external data: in the same folder, under a name that begins with the ONNX file's.
@@ -258,6 +260,28 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_and_a_decoder_with_their_data() {
+        let repository = [
+            "config.json",
+            "onnx/decoder_model.onnx",
+            "onnx/decoder_model.onnx_data",
+            "onnx/decoder_model_merged.onnx",
+            "onnx/decoder_model_quantized.onnx",
+            "onnx/decoder_with_past_model.onnx",
+            "onnx/encoder_model.onnx",
+            "onnx/encoder_model.onnx_data",
+            "onnx/encoder_model_quantized.onnx",
+            "tokenizer.json",
+        ];
+        let fp32 = names(&repository, None).unwrap();
+        assert_eq!(fp32, [&repository[..1], &repository[9..], &repository[1..3], &repository[6..8]].concat());
+        let quantized = names(&repository, Some(Precision::Quantized)).unwrap();
+        assert_eq!(quantized[2..], [repository[4], repository[8]]);
+        let missing = names(&[&repository[..6], &repository[9..]].concat(), None).unwrap_err().to_string();
+        assert!(missing.contains("onnx/encoder_model.onnx, is missing"), "{missing}");
+    }
+
+    #[test]
     fn what_a_repository_lacks_is_said() {
         let without = names(&["config.json", "tokenizer.json", "model.safetensors"], None).unwrap_err();
         assert!(without.to_string().contains("python onnx/export.py a/b OUT"), "{without}");
@@ -272,7 +296,7 @@ mod tests {
             repository: "a/b".into(),
             revision: "main".into(),
             commit: "c".into(),
-            onnx_file: "model.onnx".into(),
+            onnx_files: vec!["model.onnx".into()],
             folder: "/cache".into(),
             files: vec![file(100, 100), file(50, 20)],
             free,
