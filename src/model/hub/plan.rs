@@ -14,13 +14,33 @@ use crate::model::config::SENTENCE_CONFIGS;
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 
 /// What a model's folder may have besides; see also [`SENTENCE_CONFIGS`].
-const OPTIONAL: [&str; 6] = [
+const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
-    "special_tokens_map.json",
     "chat_template.jinja",
     "modules.json",
     "config_sentence_transformers.json",
     "artifact.metadata",
+];
+
+/// What lies beside ONNX files and is no external data of them: their like, documents, other formats.
+const NOT_DATA: [&str; 17] = [
+    ".gitattributes",
+    ".h5",
+    ".jinja",
+    ".jpg",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".model",
+    ".msgpack",
+    ".onnx",
+    ".ot",
+    ".png",
+    ".py",
+    ".safetensors",
+    ".spm",
+    ".txt",
+    ".yaml",
 ];
 
 /// What fetching a model from the Hub means: which files, how many bytes, and what is in the cache already.
@@ -40,6 +60,7 @@ pub struct HubPlan {
     pub(super) onnx_files: Vec<String>,
     pub(super) folder: PathBuf,
     pub(super) files: Vec<HubFile>,
+    pub(super) may_need: Vec<HubFile>,
     pub(super) free: Option<u64>,
 }
 
@@ -88,7 +109,14 @@ impl HubPlan {
         &self.files
     }
 
-    /// The bytes of all files.
+    /// Files beside the ONNX files that the weights may be in. Most exporters name such a file after the ONNX file, and then
+    /// it is among [`files`](Self::files); whether one of these is needed too, only the ONNX file tells. Once that is in the
+    /// cache, this is empty.
+    pub fn may_need(&self) -> &[HubFile] {
+        &self.may_need
+    }
+
+    /// The bytes of all files, without those that [`may_need`](Self::may_need) lists.
     pub fn total_bytes(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
     }
@@ -96,6 +124,12 @@ impl HubPlan {
     /// The bytes that are still to be fetched.
     pub fn missing_bytes(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size.saturating_sub(file.cached)))
+    }
+
+    /// Whether the ONNX files can be read in the cache.
+    pub(super) fn has_onnx(&self) -> bool {
+        let is_cached = |name: &String| self.files.iter().any(|file| file.name == *name && file.is_cached);
+        self.onnx_files.iter().all(|name| is_cached(name) && self.folder.join(name).is_file())
     }
 
     /// Whether nothing is to be fetched.
@@ -166,6 +200,35 @@ pub(super) fn needed(
     // The small files first: what is wrong with them is known before gigabytes are fetched.
     files.sort_by_key(|file| (is_weights(&file.name), file.name.clone()));
     Ok((onnx_files, files))
+}
+
+/// The files that may be external data of the ONNX files under a name of their own.
+pub(super) fn may_need<'a>(
+    listing: &'a Listing,
+    onnx_files: &'a [String],
+    needed: &'a [RepositoryFile],
+) -> impl Iterator<Item = &'a RepositoryFile> {
+    let folder = |name: &str| name.rfind('/').map_or(0, |slash| slash + 1);
+    let is_beside = move |name: &str, onnx_file: &String| onnx_file[..folder(onnx_file)] == name[..folder(name)];
+    let is_other = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        // PyTorch's pickles have no kind of their own.
+        let is_pickle =
+            name.ends_with(".bin") && ["pytorch_model", "training_args"].iter().any(|pickle| name.contains(pickle));
+        is_pickle || NOT_DATA.iter().any(|end| name.ends_with(end))
+    };
+    // Another ONNX file's, by its name.
+    let is_taken = |name: &str| {
+        let onnx = listing.files.iter().filter(|file| file.name.ends_with(".onnx"));
+        onnx.into_iter().any(|file| is_weights(name, &file.name))
+    };
+    listing.files.iter().filter(move |file| {
+        let name = file.name.as_str();
+        onnx_files.iter().any(|onnx_file| is_beside(name, onnx_file))
+            && !is_other(name)
+            && !is_taken(name)
+            && needed.iter().all(|needed| needed.name != name)
+    })
 }
 
 /// The ONNX file, or its external data: in the same folder, under a name that begins with the ONNX file's.
@@ -282,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn what_else_may_hold_weights() {
+        let odd =
+            ["onnx/Constant_7_attr", "onnx/weights.bin", "pytorch_model.bin", "tokenizer.model", "vocab", "x/data"];
+        let listing = listing(&[&REPOSITORY[..], &odd].concat());
+        let choice = FileChoice::default();
+        let (onnx, files) = needed(&listing, &Repository::new("a/b").unwrap(), &choice).unwrap();
+        let names: Vec<&str> = may_need(&listing, &onnx, &files).map(|file| file.name.as_str()).collect();
+        assert_eq!(names, odd[..2]);
+        let onnx = ["model.onnx".to_owned()];
+        let in_root: Vec<&str> = may_need(&listing, &onnx, &files).map(|file| file.name.as_str()).collect();
+        assert_eq!(in_root, ["vocab"]);
+    }
+
+    #[test]
     fn what_a_repository_lacks_is_said() {
         let without = names(&["config.json", "tokenizer.json", "model.safetensors"], None).unwrap_err();
         assert!(without.to_string().contains("python onnx/export.py a/b OUT"), "{without}");
@@ -299,6 +376,7 @@ mod tests {
             onnx_files: vec!["model.onnx".into()],
             folder: "/cache".into(),
             files: vec![file(100, 100), file(50, 20)],
+            may_need: Vec::new(),
             free,
         };
         assert_eq!((plan(None).total_bytes(), plan(None).missing_bytes()), (150, 30));

@@ -48,19 +48,32 @@ impl<'a> Session<'a> {
 
     /// What would be fetched.
     pub(super) fn plan(&self, choice: &FileChoice) -> Result<HubPlan> {
-        Ok(self.prepare(choice)?.plan)
+        let Prepared { mut plan, listing, is_asked, .. } = self.prepare(choice)?;
+        if !plan.has_onnx() {
+            return Ok(plan);
+        }
+        let besides = external_data(&plan)?;
+        if !besides.is_empty() {
+            let choice = FileChoice { besides, ..choice.again(plan.onnx_files()) };
+            plan = self.planned(listing, &choice, is_asked)?.plan;
+        }
+        plan.may_need.clear();
+        Ok(plan)
     }
 
     /// Fetches what is missing.
     pub(super) fn pull(&self, choice: &FileChoice) -> Result<HubPlan> {
-        let plan = self.fetch(self.prepare(choice)?)?;
+        let mut plan = self.fetch(self.prepare(choice)?)?;
         let besides = external_data(&plan)?;
         if besides.is_empty() {
+            plan.may_need.clear();
             return Ok(plan);
         }
         // Some exporters give external data names of their own, which only the ONNX file tells.
         let choice = FileChoice { besides, ..choice.again(plan.onnx_files()) };
-        self.fetch(self.prepare(&choice)?)
+        plan = self.fetch(self.prepare(&choice)?)?;
+        plan.may_need.clear();
+        Ok(plan)
     }
 
     /// Checks what the cache has of the revision.
@@ -130,13 +143,15 @@ impl<'a> Session<'a> {
     fn planned(&self, listing: Listing, choice: &FileChoice, is_asked: bool) -> Result<Prepared> {
         let (onnx_files, files) = plan::needed(&listing, &self.repository, choice)?;
         let commit = listing.commit.clone();
-        let planned = files.iter().map(|file| HubFile::look_up(&self.cache, &commit, file));
+        let look_up = |file: &RepositoryFile| HubFile::look_up(&self.cache, &commit, file);
+        let may_need = plan::may_need(&listing, &onnx_files, &files).map(look_up).collect();
         let plan = HubPlan {
             repository: self.repository.to_string(),
             revision: self.revision.to_string(),
             folder: self.cache.snapshot(&commit),
             onnx_files,
-            files: planned.collect(),
+            files: files.iter().map(look_up).collect(),
+            may_need,
             free: free_space(self.cache.root()),
             commit,
         };
