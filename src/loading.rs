@@ -61,12 +61,10 @@ impl Loaded {
             Some(spec) => (Some(spec.head), spec.format, spec.format_origin),
             None => (None, PairFormat::Tokenizer, None),
         };
-        if matches!(format, PairFormat::Text(_))
-            && options.truncation.is_some_and(|wanted| !wanted.cuts_documents_end())
-        {
+        if matches!(format, PairFormat::Text(_)) && options.truncation.is_some_and(|wanted| !wanted.cuts_documents()) {
             return Err(Error::new(
                 ErrorKind::Options,
-                format!("{} is asked in one text, of which nothing but the document's end can be cut", files.name()),
+                format!("{} is asked in one text, of which nothing but the document can be cut", files.name()),
             ));
         }
         let text_options = TextOptions {

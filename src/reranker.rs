@@ -239,7 +239,8 @@ impl RerankerBuilder {
     }
 
     /// What is cut when a pair is too long; by default the end of the document (its beginning, where
-    /// `tokenizer_config.json` declares `truncation_side` left).
+    /// `tokenizer_config.json` declares `truncation_side` left). Of a model that is asked in one text, as most language
+    /// models are, only the document can be cut: [`build`](Self::build) refuses another strategy.
     pub fn truncation(mut self, truncation: Truncation) -> Self {
         self.load.truncation = Some(truncation);
         self
