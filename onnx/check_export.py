@@ -43,7 +43,6 @@ from recipes.texts import QUERY, TEXTS
 
 import graph as graphs
 from export import PRECISIONS, compare, export, plain_graph, run_onnx, write
-from heads import EMBEDDING
 
 # The fixtures' layers are 32 wide: with quantize.py's own limit nothing would be rounded.
 SMALLEST = 500
@@ -218,9 +217,10 @@ def embedder_difference(program, out, expected):
     return largest((scores[n], cosine(query, document)) for n, document in enumerate(documents))
 
 
-def score_difference(program, out, name, kind):
+def score_difference(program, out, name):
     expected = json.loads((FIXTURES / name / "expected.json").read_text(encoding="utf-8"))
-    return (embedder_difference if kind == EMBEDDING else reranker_difference)(program, out, expected)
+    is_reranker = "pairs" in expected or "late" in expected
+    return (reranker_difference if is_reranker else embedder_difference)(program, out, expected)
 
 
 # The families --------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def check_variant(plain, out, name, variant, plain_size, program):
     score = None
     if program:
         try:
-            score = score_difference(program, out, name, plain.reference.kind)
+            score = score_difference(program, out, name)
         except (ValueError, KeyError) as error:
             faults.append(str(error))
         if score is not None and variant in ("fp32", FUSED) and not score <= SCORE_LIMIT:
@@ -306,11 +306,10 @@ def unknown_token_types(folder):
     yield from expect_export(source, folder / "out")
 
 
-def capped_logits(folder):
+def gemma2(source):
     """A language model whose own code does something to its logits: Gemma 2 caps them."""
     from recipes.language_models import gemma_tokenizer
 
-    source = folder / "source"
     source.mkdir()
     tokenizer = gemma_tokenizer(source)
     torch.manual_seed(0)
@@ -325,20 +324,25 @@ def capped_logits(folder):
     modules = [("", "sentence_transformers.base.modules.Transformer"), ("1_LogitScore", "sentence_transformers.cross_encoder.modules.LogitScore")]
     listed = [{"idx": n, "name": str(n), "path": path, "type": kind} for n, (path, kind) in enumerate(modules)]
     (source / "modules.json").write_text(json.dumps(listed))
-    yield from expect_export(source, folder / "out")
+    return source
+
+
+def capped_logits(folder):
+    """What the model does to its logits is in the graph."""
+    yield from expect_export(gemma2(folder / "source"), folder / "out")
 
 
 def fused_and_smaller(folder):
     """Both options together."""
-    source = checkpoint(folder / "source", "bert-cross-encoder")
-    plain, error = attempt(plain_graph, str(source), optimize=True)
-    if error:
-        yield error
-        return
-    for variant in SMALLER:
-        copied = plain._replace(graph=copy.deepcopy(plain.graph))
-        _, error = attempt(write, copied, folder / variant, variant, True, SMALLEST)
-        yield from [f"{variant}: {error}"] if error else rounding_faults(folder / variant, variant, plain)
+    for name in ("bert-cross-encoder", "modernbert-cross-encoder"):
+        plain, error = attempt(plain_graph, str(checkpoint(folder / name, name)), optimize=True)
+        if error:
+            yield f"{name}: {error}"
+            continue
+        for variant in SMALLER:
+            copied, out = plain._replace(graph=copy.deepcopy(plain.graph)), folder / f"{name}-{variant}"
+            _, error = attempt(write, copied, out, variant, True, SMALLEST)
+            yield from [f"{name}, {variant}: {error}"] if error else rounding_faults(out, variant, plain)
 
 
 def external_data(folder):
@@ -377,8 +381,7 @@ def refused(folder):
             yield f"{name}: {error}"
         elif out.exists():
             yield f"{name}: something was written"
-    fused = checkpoint(folder / "fused", "gte-embedder")
-    _, error = attempt(plain_graph, str(fused), optimize=True)
+    _, error = attempt(plain_graph, str(gemma2(folder / "fused")), optimize=True)
     if not error or "--optimize" not in error:
         yield f"fused: {error}"
 

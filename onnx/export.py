@@ -287,7 +287,7 @@ def write(plain, out, precision="fp32", optimize=False, smallest=SMALLEST_WEIGHT
         path = Path(scratch) / "model.onnx"
         written = fp32 = check(graph, path, reference, "fp32")
         if optimize:
-            graph = graphs.fuse(path, reference.model.model.config)
+            graph = graphs.fuse(graph, path, reference.model.model.config)
             written = check(graph, path, reference, "fused by ONNX Runtime's optimiser")
         if precision != "fp32":
             graph = quantize(graph, PRECISIONS[precision], smallest=smallest)

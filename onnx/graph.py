@@ -5,6 +5,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -24,8 +25,8 @@ SMALLEST_SHARED = 1024
 
 # The families in whose graphs ONNX Runtime's optimiser finds something to fuse.
 FUSED_FAMILIES = {
-    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "gemma", "gemma3_text", "mpnet", "nomic_bert", "qwen2",
-    "qwen3", "roberta", "t5", "xlm-roberta",
+    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "gemma", "gemma3_text", "modernbert", "mpnet",
+    "nomic_bert", "qwen2", "qwen3", "roberta", "t5", "xlm-roberta",
 }  # fmt: skip
 
 
@@ -207,10 +208,23 @@ def refuse_unfused(config):
         )
 
 
-def fuse(path, config):
+def give_norms_biases(model):
+    """A bias of zeros where a norm has none (ModernBERT): the optimiser stumbles over norms without."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization" and len(node.input) == 2:
+            name = f"{node.input[1]}.zeros"
+            if name not in tensors:
+                zeros = np.zeros_like(onnx.numpy_helper.to_array(tensors[node.input[1]]))
+                tensors[name] = onnx.numpy_helper.from_array(zeros, name)
+                model.graph.initializer.append(tensors[name])
+            node.input.append(name)
+
+
+def fuse(model, path, config):
     """ONNX Runtime's own fused operators: norms with the addition before them, GELU with its bias, and attention where it is known.
 
-    It knows attention in the older exporter's graphs, hardly ever in the newer one's.
+    It knows attention in the older exporter's graphs, hardly ever in the newer one's. It reads the file, which is written again.
     """
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.optimizer import optimize_model
@@ -219,6 +233,8 @@ def fuse(path, config):
     options = FusionOptions("bert")
     # It would take the word embeddings into an operator that reads them in fp32 only.
     options.enable_embed_layer_norm = False
+    give_norms_biases(model)
+    save(model, path)
     heads, width = config.num_attention_heads, config.hidden_size
     with quiet():
         optimized = optimize_model(

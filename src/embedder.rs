@@ -283,7 +283,7 @@ impl EmbedderBuilder {
                 loaded.info.name
             )));
         }
-        let per_token = loaded.engine.io().is_per_token();
+        let per_token = loaded.engine.is_per_token();
         if !per_token && self.pooling.is_some() {
             return Err(Error::new(
                 ErrorKind::Options,

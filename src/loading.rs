@@ -6,12 +6,12 @@
 use crate::compute::ComputeType;
 use crate::engine::{Engine, EngineOptions, OutputKind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::choice::FileChoice;
 use crate::model::config::Declared;
 use crate::model::format::PairFormat;
 use crate::model::graph::GraphFacts;
 use crate::model::head::{FormatOptions, Head, RerankerSpec};
 use crate::model::pooling::EmbeddingSpec;
-use crate::model::precision::FileChoice;
 use crate::model::{Files, ModelInfo, ModelSource, Task};
 use crate::text::{TextEncoder, TextOptions, Tokens, Truncation, TruncationSide};
 use crate::windows::LongDocuments;
@@ -61,12 +61,10 @@ impl Loaded {
             Some(spec) => (Some(spec.head), spec.format, spec.format_origin),
             None => (None, PairFormat::Tokenizer, None),
         };
-        if matches!(format, PairFormat::Text(_))
-            && options.truncation.is_some_and(|wanted| !wanted.cuts_documents_end())
-        {
+        if matches!(format, PairFormat::Text(_)) && options.truncation.is_some_and(|wanted| !wanted.cuts_documents()) {
             return Err(Error::new(
                 ErrorKind::Options,
-                format!("{} is asked in one text, of which nothing but the document's end can be cut", files.name()),
+                format!("{} is asked in one text, of which nothing but the document can be cut", files.name()),
             ));
         }
         let text_options = TextOptions {
@@ -81,21 +79,24 @@ impl Loaded {
             pad_id: config.pad_id(),
         };
         let encoder = TextEncoder::new(&files.required("tokenizer.json")?, text_options)?;
-        let weights = files.weights()?;
-        let facts = GraphFacts::read(&weights, files.name())?;
-        files.external(facts.external())?;
-        let compute = match (options.compute, facts.compute()) {
+        let onnx = files.onnx(task == Task::CrossEncoder && config.has_decoder())?;
+        let facts = GraphFacts::read_all(&onnx, files.name())?;
+        for (file, facts) in onnx.iter().zip(&facts) {
+            files.external(file, facts.external())?;
+        }
+        let stated = facts.iter().find_map(GraphFacts::compute);
+        let compute = match (options.compute, stated) {
             (Some(compute), _) => compute,
             (None, Some(stated)) => stated.parse()?,
             (None, None) => files.compute(),
         };
         let mut engine = Engine::new(
-            &weights,
+            &onnx,
             files.name(),
             EngineOptions {
                 threads: options.threads,
                 compute,
-                batches: facts.inputs_are_independent(),
+                batches: facts.iter().all(GraphFacts::inputs_are_independent),
                 first_position: config.first_position()?,
                 decoder_start: config.decoder_start(),
                 output: match &head {
@@ -111,11 +112,11 @@ impl Loaded {
             name: files.name().to_owned(),
             commit: files.commit().map(str::to_owned),
             architecture: config.architecture().map(printable),
-            precision: printable(&facts.precision()),
+            precision: precision(&facts),
             max_length: declared.max_length.tokens,
             max_length_source: declared.max_length.source,
-            inputs: engine.io().input_names(),
-            output: engine.io().output_name().to_owned(),
+            inputs: engine.input_names(),
+            output: engine.output_name().to_owned(),
             head: None,
             template: format_origin,
             long_documents: LongDocuments::default(),
@@ -142,6 +143,13 @@ impl Loaded {
         );
         Ok(Self { encoder, engine, declared, embedding, head, info, trial_shape })
     }
+}
+
+/// The precision of a model's files, one after the other where they differ.
+fn precision(facts: &[GraphFacts]) -> String {
+    let mut words: Vec<String> = facts.iter().map(|facts| printable(&facts.precision())).collect();
+    words.dedup();
+    words.join(", then ")
 }
 
 /// Runs one short input that holds the tokenizer's largest id, and returns the output's shape.

@@ -200,7 +200,8 @@ impl RerankerBuilder {
     }
 
     /// The ONNX file within the model, such as `onnx/model_O3.onnx`; by default `model.onnx`, else `onnx/model.onnx`, else
-    /// the only one that there is. Of several others none is taken: the error lists them.
+    /// an encoder-decoder's two (`encoder_model.onnx` and `decoder_model.onnx`; the name of one of them means both), else the
+    /// only one that there is. Of several others none is taken: the error lists them.
     pub fn onnx_file(mut self, name: impl Into<String>) -> Self {
         self.load.file.onnx_file = Some(name.into());
         self
@@ -238,7 +239,8 @@ impl RerankerBuilder {
     }
 
     /// What is cut when a pair is too long; by default the end of the document (its beginning, where
-    /// `tokenizer_config.json` declares `truncation_side` left).
+    /// `tokenizer_config.json` declares `truncation_side` left). Of a model that is asked in one text, as most language
+    /// models are, only the document can be cut: [`build`](Self::build) refuses another strategy.
     pub fn truncation(mut self, truncation: Truncation) -> Self {
         self.load.truncation = Some(truncation);
         self

@@ -10,6 +10,9 @@ use super::output::message;
 use super::text::count;
 use crossrank::{HubEvent, HubPlan};
 
+/// The most files that are shown of those that may turn out to be needed.
+const MOST_SHOWN: usize = 10;
+
 /// A listener for [`HubModel::progress`](crossrank::HubModel::progress); `shown` puts the plan into words.
 pub(super) fn listener(shown: impl Fn(&HubPlan) -> String + Send + Sync) -> impl Fn(&HubEvent<'_>) + Send + Sync {
     let bar = io::stderr().is_terminal().then(|| Mutex::new(ProgressBar::hidden()));
@@ -65,6 +68,13 @@ pub(super) fn table(plan: &HubPlan) -> String {
         let line = format!("  {:<width$}  {:>10}  {state}", file.name, DecimalBytes(file.size).to_string());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
+    }
+    for file in plan.may_need().iter().take(MOST_SHOWN) {
+        let size = DecimalBytes(file.size).to_string();
+        let _ = writeln!(text, "  {}  {size:>10}  if the ONNX file names it", file.name);
+    }
+    if let Some(more @ 1..) = plan.may_need().len().checked_sub(MOST_SHOWN) {
+        let _ = writeln!(text, "  {} more, if the ONNX file names them", count(more, "file"));
     }
     let _ =
         write!(text, "{} in all, {} to fetch", DecimalBytes(plan.total_bytes()), DecimalBytes(plan.missing_bytes()),);

@@ -6,6 +6,7 @@ use super::EngineOptions;
 use super::session::{Names, SharedSession};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph;
+use crate::model::Part;
 use crate::text::Tokens;
 
 /// What the output of the graph must be.
@@ -40,6 +41,10 @@ enum Feed {
     QueryTokens,
     /// The one token with which the decoder of an encoder-decoder model starts.
     DecoderIds,
+    /// Which of the decoder's tokens it attends to: that one.
+    DecoderMask,
+    /// The vectors that the encoder's graph gave.
+    Hidden,
     /// Keys or values of earlier tokens, of which there are none: `[batch, heads, 0, size]`.
     Past {
         heads: usize,
@@ -62,6 +67,8 @@ struct Input {
 pub(crate) struct GraphIo {
     inputs: Vec<Input>,
     output: String,
+    /// The type of its numbers.
+    output_element: Option<TensorElementType>,
     names: Names,
     /// The number of the output's dimensions, batch included.
     rank: usize,
@@ -75,16 +82,22 @@ pub(crate) struct GraphIo {
 
 impl GraphIo {
     /// Looks at a session's inputs and outputs; `model` is the model's name in messages.
-    pub(super) fn read(session: &SharedSession, model: &str, options: EngineOptions) -> Result<Self> {
-        let inputs = session.inputs().iter().map(|outlet| input(outlet, model)).collect::<Result<Vec<_>>>()?;
-        if !inputs.iter().any(|input| input.feed == Feed::Ids) {
-            return Err(Error::model(format!("the graph of {model} has no input `input_ids`: it takes no text")));
+    pub(super) fn read(session: &SharedSession, model: &str, part: Part, options: EngineOptions) -> Result<Self> {
+        let inputs = session.inputs().iter().map(|outlet| input(outlet, model, part)).collect::<Result<Vec<_>>>()?;
+        let (needed, name, why) = match part {
+            Part::Whole | Part::Encoder => (Feed::Ids, "input_ids", "it takes no text"),
+            Part::Decoder => (Feed::Hidden, "encoder_hidden_states", "it reads nothing of its encoder"),
+        };
+        if !inputs.iter().any(|input| input.feed == needed) {
+            return Err(Error::model(format!("the graph of {model} has no input `{name}`: {why}")));
         }
-        let (output, rank) = output(session.outputs(), model, options.output)?;
+        let output = output(session.outputs(), model, options.output)?;
+        let (output, output_element, rank) = (output.name().to_owned(), output.dtype().tensor_type(), rank(output));
         let names = Names::new(inputs.iter().map(|input| input.name.as_str()), &output)?;
         Ok(Self {
             inputs,
             output,
+            output_element,
             names,
             rank,
             width: None,
@@ -115,23 +128,45 @@ impl GraphIo {
         self.width = width;
     }
 
-    /// Runs a batch of inputs of one length, and hands each input's output to `each`, in their order.
+    /// Whether the vectors that `encoder` gives are of the type that is taken here.
+    pub(super) fn check_hidden(&self, encoder: &GraphIo, model: &str) -> Result<()> {
+        let hidden = self.inputs.iter().find(|input| input.feed == Feed::Hidden);
+        match (hidden.map(|input| input.element), encoder.output_element) {
+            (Some(taken), Some(given)) if taken != given => Err(Error::model(format!(
+                "the encoder of {model} gives vectors of {given}, and its decoder takes {taken}: the two files are not of \
+                 one export"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a batch of inputs of one length; `hidden` is what the encoder's graph made of it, for a decoder's.
     pub(super) fn run(
         &self,
         session: &SharedSession,
         batch: &[&Tokens],
+        mut hidden: Option<DynValue>,
+    ) -> Result<DynValue> {
+        let length = length(batch);
+        let refused = refused(length);
+        let mut tensor = |input: &Input| match input.feed {
+            Feed::Hidden => hidden.take().ok_or_else(|| ort::Error::new("there are no vectors of an encoder")),
+            _ => self.tensor(input, batch, length),
+        };
+        let inputs = self.inputs.iter().map(&mut tensor).collect::<ort::Result<Vec<DynValue>>>().map_err(&refused)?;
+        session.run(&self.names, &inputs).map_err(refused)
+    }
+
+    /// Hands each input's part of the output for a batch to `each`, in their order.
+    pub(super) fn outputs(
+        &self,
+        value: &DynValue,
+        batch: &[&Tokens],
         mut each: impl FnMut(usize, Output<'_>) -> Result<()>,
     ) -> Result<()> {
-        let length = batch.first().map_or(0, |tokens| tokens.ids.len());
-        let refused = |error: ort::Error| {
-            Error::new(ErrorKind::Inference, format!("ONNX Runtime failed on an input of {length} tokens"))
-                .with_source(error)
-        };
-        let inputs = self.inputs.iter().map(|input| self.tensor(input, batch, length));
-        let inputs = inputs.collect::<ort::Result<Vec<DynValue>>>().map_err(refused)?;
-        let value = session.run(&self.names, &inputs).map_err(refused)?;
+        let length = length(batch);
         let mut converted = Vec::new();
-        let (shape, values) = floats(&value, &mut converted).map_err(refused)?;
+        let (shape, values) = floats(value, &mut converted).map_err(refused(length))?;
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
         let fits = shape.len() == self.rank
             && shape[0] == batch.len()
@@ -167,15 +202,17 @@ impl GraphIo {
                 Feed::Positions => values.extend(first..first + length as i64),
                 Feed::QueryTokens => values.push(tokens.of_query as i64),
                 Feed::DecoderIds => values.push(self.decoder_start),
-                Feed::Past { .. } | Feed::LogitsToKeep | Feed::UseCache => {}
+                Feed::DecoderMask => values.push(1),
+                Feed::Hidden | Feed::Past { .. } | Feed::LogitsToKeep | Feed::UseCache => {}
             }
         }
         match input.feed {
             Feed::QueryTokens => Ok(Tensor::from_array(([batch.len()], values))?.into_dyn()),
-            Feed::DecoderIds => integers([batch.len(), 1], values, input.element),
+            Feed::DecoderIds | Feed::DecoderMask => integers([batch.len(), 1], values, input.element),
             Feed::Past { heads, size } => nothing([batch.len(), heads, 0, size], input.element),
             Feed::LogitsToKeep => integers([], vec![1], input.element),
             Feed::UseCache => Ok(Tensor::from_array(([1], vec![false]))?.into_dyn()),
+            Feed::Hidden => Err(ort::Error::new("an encoder's vectors are not made of tokens")),
             Feed::Ids | Feed::TypeIds | Feed::Mask | Feed::Positions => {
                 integers([batch.len(), length], values, input.element)
             }
@@ -202,14 +239,31 @@ fn nothing(shape: [usize; 4], element: TensorElementType) -> ort::Result<DynValu
     })
 }
 
+/// The number of tokens of a batch's inputs.
+fn length(batch: &[&Tokens]) -> usize {
+    batch.first().map_or(0, |tokens| tokens.ids.len())
+}
+
+fn refused(length: usize) -> impl Fn(ort::Error) -> Error {
+    move |error| {
+        let message = format!("ONNX Runtime failed on an input of {length} tokens");
+        Error::new(ErrorKind::Inference, message).with_source(error)
+    }
+}
+
 /// What an input of this name is fed; `shape` is its declared shape, with -1 for sizes that are free.
-fn feed(name: &str, shape: &[i64]) -> Option<Feed> {
+fn feed(name: &str, shape: &[i64], part: Part) -> Option<Feed> {
     Some(match name {
+        // `optimum` calls the decoder's own tokens and mask so, where the decoder is a graph of its own.
+        "input_ids" if part == Part::Decoder => Feed::DecoderIds,
+        "attention_mask" if part == Part::Decoder => Feed::DecoderMask,
+        "encoder_hidden_states" if part == Part::Decoder => Feed::Hidden,
         "input_ids" => Feed::Ids,
         "attention_mask" | "encoder_attention_mask" => Feed::Mask,
         "token_type_ids" => Feed::TypeIds,
         "position_ids" => Feed::Positions,
         "decoder_input_ids" => Feed::DecoderIds,
+        "decoder_attention_mask" => Feed::DecoderMask,
         "num_logits_to_keep" | "logits_to_keep" => Feed::LogitsToKeep,
         "use_cache_branch" => Feed::UseCache,
         graph::QUERY_TOKENS => Feed::QueryTokens,
@@ -221,19 +275,20 @@ fn feed(name: &str, shape: &[i64]) -> Option<Feed> {
     })
 }
 
-fn input(outlet: &Outlet, model: &str) -> Result<Input> {
+fn input(outlet: &Outlet, model: &str, part: Part) -> Result<Input> {
     use TensorElementType::{Bfloat16, Bool, Float16, Float32, Int32, Int64};
     let name = outlet.name();
     let shape = outlet.dtype().tensor_shape().map_or(&[][..], |shape| shape);
-    let Some(feed) = feed(name, shape) else {
+    let Some(feed) = feed(name, shape, part) else {
         return Err(Error::model(format!(
             "the graph of {model} wants an input `{name}` {}, which is not known; input_ids, attention_mask, \
-             token_type_ids, position_ids, decoder_input_ids, logits_to_keep and past_key_values of known sizes are",
+             token_type_ids, position_ids, decoder_input_ids, encoder_hidden_states of a decoder, logits_to_keep and \
+             past_key_values of known sizes are",
             outlet.dtype()
         )));
     };
     let (fitting, words): (&[TensorElementType], _) = match feed {
-        Feed::Past { .. } => (&[Float32, Float16, Bfloat16], "float32, float16 or bfloat16"),
+        Feed::Past { .. } | Feed::Hidden => (&[Float32, Float16, Bfloat16], "float32, float16 or bfloat16"),
         Feed::UseCache => (&[Bool], "bool"),
         _ => (&[Int64, Int32], "int64 or int32"),
     };
@@ -246,7 +301,7 @@ fn input(outlet: &Outlet, model: &str) -> Result<Input> {
 }
 
 /// The output to read: by its usual name, else the only one of the right rank.
-fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, usize)> {
+fn output<'a>(outlets: &'a [Outlet], model: &str, kind: OutputKind) -> Result<&'a Outlet> {
     let (names, ranks): (&[&str], &[usize]) = match kind {
         OutputKind::Logits => (&["logits"], &[2]),
         // A ready-made embedding comes first, as in sentence-transformers' ONNX backend.
@@ -254,7 +309,6 @@ fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, 
         OutputKind::TokenVectors => (&["token_embeddings", "last_hidden_state"], &[3]),
         OutputKind::NextToken => (&["logits"], &[3, 2]),
     };
-    let rank = |outlet: &&Outlet| outlet.dtype().tensor_shape().map_or(0, |shape| shape.len());
     let fits = |outlet: &&Outlet| is_float(outlet.dtype()) && ranks.contains(&rank(outlet));
     let by_name = names.iter().find_map(|name| outlets.iter().find(|outlet| outlet.name() == *name && fits(outlet)));
     let found = by_name.or_else(|| {
@@ -273,7 +327,11 @@ fn output(outlets: &[Outlet], model: &str, kind: OutputKind) -> Result<(String, 
         };
         return Err(Error::model(format!("the graph of {model} must have {wants}; it has {}", has.join(" and "))));
     };
-    Ok((outlet.name().to_owned(), rank(&outlet)))
+    Ok(outlet)
+}
+
+fn rank(outlet: &Outlet) -> usize {
+    outlet.dtype().tensor_shape().map_or(0, |shape| shape.len())
 }
 
 fn is_float(kind: &ValueType) -> bool {

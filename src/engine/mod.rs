@@ -1,8 +1,8 @@
 //! Running a model: token ids → what the graph gives for them.
 //!
-//! [`plan`] decides what runs together and in which order, [`workers`] are the threads, [`session`] is the one ONNX
-//! Runtime session that they share, [`operators`] are this crate's operations in it, and [`graph_io`] knows the graph's
-//! inputs and outputs.
+//! [`plan`] decides what runs together and in which order, [`workers`] are the threads, and [`stage`] is a graph that they
+//! share: its ONNX Runtime [`session`] with this crate's [`operators`] in it, and its inputs and outputs ([`graph_io`]). A
+//! model has one, or, with encoder and decoder apart, two.
 //!
 //! Each core runs batches of its own, which is the fastest for many. A worker that finds no batch left helps those that
 //! still run (`kernels::team`): with fewer batches than cores, the cores work together.
@@ -16,6 +16,7 @@ mod graph_io;
 mod operators;
 mod plan;
 mod session;
+mod stage;
 mod workers;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,22 +25,20 @@ use rayon::prelude::*;
 
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{self, Numbers};
 use crate::kernels::{Isa, Team};
-use crate::model::Weights;
+use crate::model::OnnxFile;
 use crate::text::Tokens;
 use exact::{Exactness, Trust};
-pub(crate) use graph_io::{GraphIo, Output, OutputKind};
+pub(crate) use graph_io::{Output, OutputKind};
 #[cfg(feature = "internals")]
 pub(crate) use plan::batches;
-use session::{Graph, SharedSession};
+use stage::Stages;
 use workers::Workers;
 
-/// A loaded graph and the workers that run it.
+/// The loaded graphs of a model and the workers that run them.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    session: SharedSession,
-    io: GraphIo,
+    stages: Stages,
     workers: Workers,
     exactness: Exactness,
     runs_as: ComputeType,
@@ -60,16 +59,6 @@ pub(crate) struct EngineOptions {
     pub(crate) compute: ComputeType,
 }
 
-/// In which numbers a graph is packed for this crate's kernels; nothing where ONNX Runtime's are to run, or are faster.
-fn numbers(compute: ComputeType, isa: Isa) -> Option<Numbers> {
-    match compute {
-        ComputeType::OnnxRuntime => None,
-        ComputeType::Float32 => (isa != Isa::Portable).then_some(Numbers::Float32),
-        ComputeType::Int16 => Some(Numbers::Int16),
-        ComputeType::Int8 => Some(Numbers::Int8),
-    }
-}
-
 /// The most threads that run one batch together: products are not large enough for more.
 const MOST_HELPED: usize = 8;
 
@@ -83,45 +72,12 @@ impl Drop for Finished<'_> {
 }
 
 impl Engine {
-    /// Loads the graph; `name` is the model's name in messages.
-    pub(crate) fn new(weights: &Weights, name: &str, options: EngineOptions) -> Result<Self> {
+    /// Loads a model's graphs, in the order in which they run; `name` is the model's name in messages.
+    pub(crate) fn new(files: &[OnnxFile], name: &str, options: EngineOptions) -> Result<Self> {
         let workers = Workers::new(options.threads)?;
-        let compute = options.compute;
-        let isa = Isa::detect();
-        let runtime = crate::runtime::load()?;
-        let rewritten = match numbers(compute, isa) {
-            Some(numbers) => {
-                let file = weights.bytes()?;
-                workers.run(|| graph::rewrite(&file, isa, numbers))
-            }
-            None => None,
-        };
-        let mut on_kernels = rewritten.is_some();
-        if !on_kernels && matches!(compute, ComputeType::Int16 | ComputeType::Int8) {
-            return Err(Error::new(
-                ErrorKind::Options,
-                format!(
-                    "{name} cannot be computed in {compute}: its graph has no products with weights that are in the file \
-                     itself and in fp32 (or widened to it), or it is quantised already; choose `onnxruntime`, or an fp32 \
-                     export"
-                ),
-            ));
-        }
-        let session = match rewritten {
-            Some(rewritten) => match SharedSession::new(runtime, Graph::Rewritten(rewritten), name) {
-                // In fp32 this crate's kernels are for speed: a graph that they do not fit runs without them, and says so.
-                Err(error) if compute == ComputeType::Float32 => {
-                    tracing::warn!(model = name, error = error.chain(), "the rewritten graph is refused");
-                    on_kernels = false;
-                    SharedSession::new(runtime, Graph::File(weights), name)?
-                }
-                session => session?,
-            },
-            None => SharedSession::new(runtime, Graph::File(weights), name)?,
-        };
-        let io = GraphIo::read(&session, name, options)?;
-        let runs_as = if on_kernels { compute } else { ComputeType::OnnxRuntime };
-        Ok(Self { session, io, workers, exactness: Exactness::new(options.batches), runs_as })
+        let stages = Stages::load(files, name, &workers, options)?;
+        let runs_as = if stages.on_kernels() { options.compute } else { ComputeType::OnnxRuntime };
+        Ok(Self { stages, workers, exactness: Exactness::new(options.batches), runs_as })
     }
 
     /// In which numbers the layers really run.
@@ -137,9 +93,19 @@ impl Engine {
         }
     }
 
-    /// The graph's inputs and output.
-    pub(crate) fn io(&self) -> &GraphIo {
-        &self.io
+    /// The names of the inputs that are fed, graph by graph.
+    pub(crate) fn input_names(&self) -> Vec<String> {
+        self.stages.input_names()
+    }
+
+    /// The name of the output that is read.
+    pub(crate) fn output_name(&self) -> &str {
+        self.stages.last().output_name()
+    }
+
+    /// Whether the output has a vector for each token.
+    pub(crate) fn is_per_token(&self) -> bool {
+        self.stages.last().is_per_token()
     }
 
     /// The most inputs that run at the same time.
@@ -151,7 +117,7 @@ impl Engine {
     /// Returns the output's shape without the batch's dimension.
     pub(crate) fn trial(&mut self, tokens: &Tokens) -> Result<Vec<usize>> {
         let shape = self.alone(tokens, &|_: &Tokens, output: Output<'_>| Ok(output.shape.to_vec()))?;
-        self.io.fix_width(shape.last().copied());
+        self.stages.fix_width(shape.last().copied());
         Ok(shape)
     }
 
@@ -210,7 +176,7 @@ impl Engine {
     /// Runs one input as a batch of one.
     fn alone<T>(&self, input: &Tokens, reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>) -> Result<T> {
         let mut result = None;
-        self.io.run(&self.session, &[input], |_, output| {
+        self.stages.run(&[input], |_, output| {
             result = Some(reduce(input, output));
             Ok(())
         })?;
@@ -251,7 +217,7 @@ impl Engine {
         let alone: Vec<(usize, Vec<u32>)> = compared.iter().map(alone).collect::<Result<_>>()?;
         let mut results = Vec::with_capacity(batch.len());
         let mut equal = true;
-        self.io.run(&self.session, batch, |index, output| {
+        self.stages.run(batch, |index, output| {
             equal &= alone.iter().all(|(compared, bits)| *compared != index || *bits == exact::bits(output));
             results.push(reduce(batch[index], output));
             Ok(())

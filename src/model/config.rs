@@ -35,6 +35,7 @@ pub(crate) struct Config {
     decoder_start_token_id: Option<i64>,
     id2label: Option<BTreeMap<String, String>>,
     is_causal: Option<bool>,
+    is_encoder_decoder: bool,
     sentence_transformers: Option<SentenceTransformersSection>,
     /// The name of the activation before sentence-transformers 4.
     sbert_ce_default_activation_function: Option<String>,
@@ -134,6 +135,11 @@ impl Config {
     /// Whether it is a language model whose tokens see none of those after them (`is_causal` false: they see all).
     pub(crate) fn is_causal_language_model(&self) -> bool {
         self.architecture().is_some_and(|name| name.ends_with("ForCausalLM")) && self.is_causal != Some(false)
+    }
+
+    /// Whether it answers through a decoder that reads what its encoder makes of a text.
+    pub(crate) fn has_decoder(&self) -> bool {
+        self.is_encoder_decoder || self.architecture().is_some_and(|name| name.ends_with("ForConditionalGeneration"))
     }
 
     /// The first position number that a token may have: RoBERTa and its kin keep the numbers up to the padding

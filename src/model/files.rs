@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::catalogue::CatalogueEntry;
+use super::choice::{FileChoice, Part};
 use super::info::ModelFile;
 use super::mapped::FileBytes;
-use super::precision::FileChoice;
 use super::source::{MemoryFiles, ModelSource, Origin};
 use super::{Task, external};
 use crate::compute::ComputeType;
@@ -37,8 +37,6 @@ pub(crate) struct Files {
     commit: Option<String>,
     /// What the catalogue has on it.
     entry: Option<&'static CatalogueEntry>,
-    /// The ONNX file, once it was asked for.
-    onnx_name: String,
     read: Vec<ModelFile>,
 }
 
@@ -50,7 +48,26 @@ enum Opened {
     Memory(MemoryFiles),
 }
 
-/// The ONNX file: a path, so that ONNX Runtime can find external data beside it, or bytes.
+/// An ONNX file of a model.
+#[derive(Debug)]
+pub(crate) struct OnnxFile {
+    pub(crate) part: Part,
+    /// Its name in the model's folder.
+    pub(crate) name: String,
+    pub(crate) weights: Weights,
+}
+
+impl OnnxFile {
+    /// What it is called in messages; `model` is the model's name.
+    pub(crate) fn title(&self, model: &str) -> String {
+        match self.part {
+            Part::Whole => model.to_owned(),
+            Part::Encoder | Part::Decoder => format!("{model} ({})", self.name),
+        }
+    }
+}
+
+/// What is in an ONNX file: a path, so that ONNX Runtime can find external data beside it, or bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum Weights {
     File(PathBuf),
@@ -63,6 +80,7 @@ impl Files {
     /// Opens a source, after fetching what is missing of it if it is one of the Hub.
     pub(crate) fn open(source: &ModelSource, task: Task, choice: &FileChoice) -> Result<Self> {
         choice.check()?;
+        let choice = &FileChoice { one_graph: task == Task::BiEncoder, ..choice.clone() };
         let mut files = match &source.0 {
             Origin::Bundled => {
                 let (name, place) = bundled(task)?;
@@ -93,15 +111,7 @@ impl Files {
     }
 
     fn new(name: String, place: Opened) -> Self {
-        Self {
-            name,
-            place,
-            choice: FileChoice::default(),
-            commit: None,
-            entry: None,
-            onnx_name: String::new(),
-            read: Vec::new(),
-        }
+        Self { name, place, choice: FileChoice::default(), commit: None, entry: None, read: Vec::new() }
     }
 
     /// The files of a model of the Hub: the folder in the cache, and in it the file that the plan chose.
@@ -113,7 +123,7 @@ impl Files {
         let entry = model.entry().or_else(|| CatalogueEntry::of_repository(model.repository()));
         let plan = model.fetch(choice)?;
         let mut files = Self::new(model.title(), Opened::Dir(plan.folder().to_owned()));
-        files.choice.onnx_file = Some(plan.onnx_file().to_owned());
+        files.choice = choice.again(plan.onnx_files());
         files.commit = Some(plan.commit().to_owned());
         files.entry = entry;
         Ok(files)
@@ -197,22 +207,32 @@ impl Files {
         }
     }
 
-    /// The ONNX file.
-    pub(crate) fn weights(&mut self) -> Result<Weights> {
+    /// The ONNX files, in the order in which they run: one, or the two of an encoder-decoder. `has_decoder` says that the
+    /// model is one, and that an encoder's file alone is not all of it.
+    pub(crate) fn onnx(&mut self, has_decoder: bool) -> Result<Vec<OnnxFile>> {
         let export = "export the model to ONNX first, or name the file with `onnx_file`";
         let has = |name: &str| self.find_weights(name).is_some();
-        let name = self.choice.choose(&self.name, export, has, || self.onnx_names())?;
-        let weights = self.find_weights(&name).ok_or_else(|| Error::model(format!("{} has no {name}", self.name)))?;
-        self.read.push(ModelFile::new(&name, weights.size()?));
-        self.onnx_name = name;
-        Ok(weights)
+        let names = self.choice.choose(&self.name, export, has, || self.onnx_names())?;
+        if let Some(decoder) = names.missing_decoder().filter(|_| has_decoder) {
+            return Err(Error::model(format!(
+                "{} has an encoder and a decoder by its config.json, and its decoder, {decoder}, is missing",
+                self.name
+            )));
+        }
+        names.parts().map(|(part, name)| self.onnx_file(part, name)).collect()
     }
 
-    /// The files beside the ONNX file that it names as its external data: ONNX Runtime is going to read them. They are
+    fn onnx_file(&mut self, part: Part, name: &str) -> Result<OnnxFile> {
+        let weights = self.find_weights(name).ok_or_else(|| Error::model(format!("{} has no {name}", self.name)))?;
+        self.read.push(ModelFile::new(name, weights.size()?));
+        Ok(OnnxFile { part, name: name.to_owned(), weights })
+    }
+
+    /// The files beside an ONNX file that it names as its external data: ONNX Runtime is going to read them. They are
     /// checked, and noted among the files that are read.
-    pub(crate) fn external<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
+    pub(crate) fn external<'a>(&mut self, onnx: &OnnxFile, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
         if let Opened::Dir(folder) = &self.place {
-            self.read.extend(external::files(folder, &self.onnx_name, names)?);
+            self.read.extend(external::files(folder, &onnx.name, names)?);
             return Ok(());
         }
         match names.next() {

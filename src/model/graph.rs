@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
-use super::files::Weights;
+use super::files::{OnnxFile, Weights};
 use crate::error::{Error, Result};
 
 /// Metadata is read up to here: it may hold whole documents.
@@ -95,6 +95,11 @@ const OF_EACH_INPUT: [&str; 55] = [
 ];
 
 impl GraphFacts {
+    /// Reads each of a model's files; `model` is the model's name in messages.
+    pub(crate) fn read_all(files: &[OnnxFile], model: &str) -> Result<Vec<Self>> {
+        files.iter().map(|file| Self::read(&file.weights, &file.title(model))).collect()
+    }
+
     /// Reads the file; `name` is for the error message.
     pub(crate) fn read(weights: &Weights, name: &str) -> Result<Self> {
         let facts = match weights {

@@ -78,9 +78,9 @@ pub struct ModelInfo {
     pub max_length: usize,
     /// Where that limit comes from.
     pub max_length_source: LimitSource,
-    /// The graph's inputs that are fed.
+    /// The graph's inputs that are fed; of an encoder and a decoder in two files, the encoder's come first.
     pub inputs: Vec<String>,
-    /// The graph's output that is read.
+    /// The graph's output that is read; of two, the decoder's.
     pub output: String,
     /// Rerankers: what a score is made of, such as `labels`, `next token: yes against no` or `late interaction (MaxSim)`.
     pub head: Option<String>,

@@ -2,7 +2,8 @@
 //!
 //! A [`ModelSource`] names a model: one that the crate carries, a folder in the layout of a Hub repository, files in
 //! memory, a repository of the Hub ([`hub`]) or an entry of the [`catalogue`], which is one. Which of a model's ONNX files
-//! is meant is said by its [`precision`]. Its files are read through [`files`], its JSON files become a specification in
+//! are meant is decided by [`choice`], mostly by their [`precision`]. Its files are read through [`files`], its JSON files
+//! become a specification in
 //! [`config`] (rerankers) and [`pooling`] (embedding models, with their modules in [`dense`]), [`head`], [`format`],
 //! [`chat`] and [`late`] say what kind of reranker it is and how it is asked, and [`graph`] looks into the ONNX file itself
 //! for what the session does not
@@ -12,6 +13,7 @@
 mod bundled;
 mod catalogue;
 mod chat;
+pub(crate) mod choice;
 pub(crate) mod config;
 pub(crate) mod dense;
 mod external;
@@ -26,11 +28,12 @@ pub(crate) mod late;
 mod mapped;
 mod modules;
 pub(crate) mod pooling;
-pub(crate) mod precision;
+mod precision;
 mod source;
 
 pub use catalogue::{CatalogueEntry, CataloguePrompts, ModelKind, catalogue};
-pub(crate) use files::{Files, Weights};
+pub(crate) use choice::Part;
+pub(crate) use files::{Files, OnnxFile, Weights};
 pub use format::PairTemplate;
 #[cfg(feature = "hub")]
 pub use hub::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};

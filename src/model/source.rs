@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 
 /// A model: where its files are.
 ///
-/// A folder has the layout of a Hub repository: `model.onnx` (or `onnx/model.onnx`), `config.json`,
-/// `tokenizer.json`, and, where the model has them, `tokenizer_config.json`, `modules.json`,
+/// A folder has the layout of a Hub repository: `model.onnx` (or `onnx/model.onnx`; an encoder-decoder may have
+/// `encoder_model.onnx` and `decoder_model.onnx` there), `config.json`, `tokenizer.json`, and, where the model has them, `tokenizer_config.json`, `modules.json`,
 /// `sentence_bert_config.json`, `config_sentence_transformers.json` and `1_Pooling/config.json`.
 ///
 /// ```

@@ -18,7 +18,7 @@ pub(super) const EXACT_BYTES: usize = 64 << 10;
 const MOST_BYTES: usize = 1 << 20;
 
 /// Tokens near the cut that are not relied on.
-const SLACK: usize = 64;
+pub(super) const SLACK: usize = 64;
 
 /// The tokens of a text, or of an excerpt of it.
 #[derive(Debug, Clone)]
@@ -42,6 +42,16 @@ pub(super) fn encode(
     side: TruncationSide,
     encode: impl Fn(&str) -> Result<Vec<u32>>,
 ) -> Result<Encoded> {
+    Ok(encode_part(text, needed, side, encode)?.1)
+}
+
+/// As [`encode`], with the part of the text that was encoded.
+pub(super) fn encode_part(
+    text: &str,
+    needed: usize,
+    side: TruncationSide,
+    encode: impl Fn(&str) -> Result<Vec<u32>>,
+) -> Result<(&str, Encoded)> {
     let mut bytes = EXACT_BYTES.max(needed.saturating_mul(16));
     let most = MOST_BYTES.max(needed.saturating_mul(64));
     while bytes < text.len() {
@@ -52,11 +62,11 @@ pub(super) fn encode(
                 TruncationSide::Right => &text[part.len()..],
                 TruncationSide::Left => &text[..text.len() - part.len()],
             };
-            return Ok(Encoded { ids, partial: rest.contains(|c: char| !c.is_whitespace()) });
+            return Ok((part, Encoded { ids, partial: rest.contains(|c: char| !c.is_whitespace()) }));
         }
         bytes = most.min(bytes.saturating_mul(4));
     }
-    Ok(Encoded { ids: encode(text)?, partial: false })
+    Ok((text, Encoded { ids: encode(text)?, partial: false }))
 }
 
 /// About `bytes` bytes of one end of the text, cut at white space where there is some near.

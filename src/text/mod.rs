@@ -169,7 +169,10 @@ impl TextEncoder {
     pub(crate) fn query(&self, text: &str) -> Result<Query> {
         Ok(Query(match &self.pair {
             Pair::Framed { before_query, .. } => Asked::Tokens(self.encode(before_query, text)?),
-            Pair::Prompt(prompt) => Asked::Text(prompt.question(&self.tokenizer, &self.cased(text))?),
+            Pair::Prompt(prompt) => {
+                let cased = |query: &str| self.cased(query).into_owned();
+                Asked::Text(prompt.question(&self.tokenizer, text, self.options.max_length, cased)?)
+            }
         }))
     }
 
@@ -180,11 +183,16 @@ impl TextEncoder {
                 self.framed(frame, query, &self.encode(before_document, document)?)
             }
             (Pair::Prompt(prompt), Asked::Text(question)) => {
-                let limit = self.options.max_length;
-                let whole = excerpt::encode(document, limit, TruncationSide::Right, |part| {
-                    prompt.encode(&self.tokenizer, question, &self.cased(part))
-                })?;
-                prompt.cut(whole, question, limit)
+                let TextOptions { max_length, truncation: Truncation { side, .. }, .. } = self.options;
+                match prompt.without_document(question, max_length, || self.count(document))? {
+                    Some(of_query) => of_query,
+                    None => {
+                        let whole = excerpt::encode(document, max_length, side, |part| {
+                            prompt.encode(&self.tokenizer, question, &self.cased(part))
+                        })?;
+                        prompt.cut(whole, question, max_length, side)
+                    }
+                }
             }
             _ => return Err(for_another_model()),
         };
@@ -467,6 +475,89 @@ mod tests {
         }
         let (_, cut) = encoder.single(&format!("the old library{}", " ".repeat(2 << 20))).unwrap();
         assert_eq!(cut, Cut::default(), "white space alone is no loss");
+    }
+
+    /// The encoder of a fixture that is asked in one text, and the words around the query and the document.
+    fn asked_in_words(
+        name: &str,
+        limit: usize,
+        side: TruncationSide,
+    ) -> (TextEncoder, crate::model::format::TextFormat) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let format = spec(&folder, None).format;
+        let PairFormat::Text(words) = format.clone() else { panic!("{name}") };
+        let options = TextOptions { format, ..options(limit, Truncation::default().with_side(side)) };
+        (TextEncoder::new(&std::fs::read(folder.join("tokenizer.json")).unwrap(), options).unwrap(), words)
+    }
+
+    const ASKED_IN_WORDS: [&str; 3] = ["qwen3-reranker", "monot5", "logit-score"];
+
+    /// A long query is tokenised in parts, of which nothing is to be seen.
+    #[test]
+    fn a_long_question_has_the_tokens_of_the_whole() {
+        let words = ["river", "Zürich", "漢字", "the", "old", "library?", "\n", "  ", "2009"];
+        let query: String = (0..2500).map(|i| words[(i * i + i / 7) % words.len()]).collect::<Vec<_>>().join(" ");
+        for name in ASKED_IN_WORDS {
+            let (encoder, format) = asked_in_words(name, 100_000, TruncationSide::Right);
+            let question = encoder.query(&query).unwrap();
+            for document in ["", "a bridge crosses the river", " leading space", "\nline", "漢字", "!"] {
+                let (tokens, cut) = encoder.pair(&question, document).unwrap();
+                let text = format!("{}{query}{}{document}{}", format.before, format.between, format.after);
+                assert_eq!(
+                    tokens.ids,
+                    super::encode(&encoder.tokenizer, &text, format.special_tokens).unwrap(),
+                    "{name}"
+                );
+                assert_eq!(cut, Cut::default());
+            }
+        }
+    }
+
+    /// A query that leaves no room has the tokens that it would have if the whole were tokenised and cut.
+    #[test]
+    fn a_question_that_fills_the_model() {
+        let query = "where is the old library by the river? ".repeat(3000);
+        let document = "a bridge crosses the river";
+        for name in ASKED_IN_WORDS {
+            let limit = 320;
+            let (encoder, format) = asked_in_words(name, limit, TruncationSide::Right);
+            let (tokens, cut) = encoder.pair(&encoder.query(&query).unwrap(), document).unwrap();
+            let text = format!("{}{query}{}{document}{}", format.before, format.between, format.after);
+            let whole = super::encode(&encoder.tokenizer, &text, format.special_tokens).unwrap();
+            let end = tokens.ids.iter().rev().zip(whole.iter().rev()).take_while(|(a, b)| a == b).count();
+            assert_eq!(tokens.ids.len(), limit);
+            assert!(end > 0 && tokens.ids[..limit - end] == whole[..limit - end], "{name}");
+            assert_eq!(cut.document, encoder.count(document).unwrap().0, "{name}");
+            assert!(cut.query > 1000 && cut.at_least, "{name}: {cut:?}");
+        }
+    }
+
+    /// The beginning of a document gives way, and the template stays on both sides.
+    #[test]
+    fn the_beginning_of_a_document_in_a_prompt() {
+        let (query, answer) = ("where is the old library?", "by the river in the old town");
+        let document = format!("{} {answer}", "a bridge crosses the river. ".repeat(400));
+        for name in ASKED_IN_WORDS {
+            let limit = 320;
+            let (encoder, format) = asked_in_words(name, limit, TruncationSide::Left);
+            let (tokens, cut) = encoder.pair(&encoder.query(query).unwrap(), &document).unwrap();
+            let ids = |text: &str, special| super::encode(&encoder.tokenizer, text, special).unwrap();
+            let question = ids(&format!("{}{query}{}", format.before, format.between), false);
+            let whole = ids(
+                &format!("{}{query}{}{document}{}", format.before, format.between, format.after),
+                format.special_tokens,
+            );
+            assert_eq!(tokens.ids.len(), limit, "{name}");
+            // The last token of the question may be one with the document's first.
+            let kept = question.len() - 1;
+            assert_eq!(tokens.ids[..kept], question[..kept], "{name}");
+            assert_eq!(tokens.ids[kept + 1..], whole[whole.len() - (limit - kept - 1)..], "{name}");
+            assert_eq!((cut.query, cut.document, cut.at_least), (0, whole.len() - limit, false), "{name}");
+            // A short one is not touched.
+            let (tokens, cut) = encoder.pair(&encoder.query(query).unwrap(), answer).unwrap();
+            let text = format!("{}{query}{}{answer}{}", format.before, format.between, format.after);
+            assert_eq!((tokens.ids, cut), (ids(&text, format.special_tokens), Cut::default()));
+        }
     }
 
     #[test]

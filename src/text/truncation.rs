@@ -46,9 +46,9 @@ impl Truncation {
         self
     }
 
-    /// Whether it is the document's end that is left out.
-    pub(crate) fn cuts_documents_end(&self) -> bool {
-        self.strategy == TruncationStrategy::OnlySecond && self.side == TruncationSide::Right
+    /// Whether it is the document alone that gives way.
+    pub(crate) fn cuts_documents(&self) -> bool {
+        self.strategy == TruncationStrategy::OnlySecond
     }
 
     /// How many tokens of the query and of the document stay, given their numbers and the room for both.

@@ -75,6 +75,7 @@ fn other_families() {
         "deberta-v3-cross-encoder",
         "modernbert-cross-encoder",
         "qwen3-cross-encoder",
+        "monot5-two-graphs",
     ] {
         for compute in [ComputeType::Float32, ComputeType::Int8] {
             check(&ModelSource::dir(fixtures::path(name)), compute);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossrank::{ErrorKind, FileState, HubEvent, HubModel, ModelSource, Precision, Reranker};
+use crossrank::{ErrorKind, FileState, HubEvent, HubFile, HubModel, ModelSource, Precision, Reranker};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -19,8 +19,7 @@ const REPOSITORY: &str = "acme/tiny";
 const NAME: &str = "hub:acme/tiny";
 
 /// The files of the fixture that its model needs, in the order in which they are fetched.
-const NEEDED: [&str; 5] =
-    ["config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "model.onnx"];
+const NEEDED: [&str; 4] = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.onnx"];
 
 fn tiny() -> Setup {
     Setup::of_folder(REPOSITORY, &fixtures::path("bert-cross-encoder"))
@@ -206,7 +205,7 @@ mod fetching {
     fn a_precision_and_its_external_data() {
         let folder = fixtures::path("bert-cross-encoder");
         let mut files: Vec<(String, Vec<u8>)> =
-            NEEDED[..4].iter().map(|name| ((*name).to_owned(), fs::read(folder.join(name)).unwrap())).collect();
+            NEEDED[..3].iter().map(|name| ((*name).to_owned(), fs::read(folder.join(name)).unwrap())).collect();
         let external = |name: &str| fs::read(fixtures::path("external-data").join(name)).unwrap();
         files.push(("onnx/model.onnx".into(), external("model.onnx")));
         files.push(("onnx/model.onnx_data".into(), external("model.onnx_data")));
@@ -808,7 +807,7 @@ mod commands {
         let file = entry.files().find(|(precision, _)| *precision == "fp32").unwrap().1;
         let mut files: Vec<(String, Vec<u8>)> =
             NEEDED.iter().map(|name| ((*name).to_owned(), fs::read(folder.join(name)).unwrap())).collect();
-        files[4].0 = file.to_owned();
+        files[3].0 = file.to_owned();
         let (server, home) = (Setup::new(entry.repository(), files).start(), Home::new());
         let output = home.run(&server, &["doctor", "--reranker", entry.name()]);
         assert_code(&output, 0);
@@ -905,6 +904,30 @@ fn the_catalogue_knows_pooling_and_prompts_where_the_repository_does_not() {
     assert_eq!(unknown.query_prompt.as_deref(), Some(""));
 }
 
+/// An encoder and a decoder in two files: both are planned and fetched, and no other ONNX file.
+#[test]
+fn the_two_graphs_of_an_encoder_decoder() {
+    let folder = fixtures::path("monot5-two-graphs");
+    let (server, home) = (Setup::of_folder(REPOSITORY, &folder).start(), Home::new());
+    let onnx = ["onnx/encoder_model.onnx", "onnx/decoder_model.onnx"];
+    let plan = home.model(&server).plan().unwrap();
+    assert_eq!(plan.onnx_files(), onnx);
+    assert!(onnx.iter().all(|name| plan.files().iter().any(|file| file.name == *name && !file.is_cached)));
+    let shown = home.run(&server, &["models", "pull", NAME, "--dry-run"]);
+    assert!(onnx.iter().all(|name| stdout(&shown).contains(name)), "{}", stdout(&shown));
+    let reranker = Reranker::builder().model(home.model(&server)).build().unwrap();
+    assert!(server.asked_for("decoder_model_merged").is_empty());
+    let documents = ["a bridge crosses the river"];
+    let logit = |reranker: &Reranker| reranker.score("the river", &documents).unwrap().scores.remove(0).unwrap().logit;
+    assert_eq!(logit(&reranker), logit(&Reranker::from_dir(folder).unwrap()));
+    // The other decoder has the same encoder, which is in the cache.
+    let merged = home.model(&server).onnx_file("onnx/decoder_model_merged.onnx");
+    let reranker = Reranker::builder().model(merged.clone()).build().unwrap();
+    assert!(reranker.info().files.iter().any(|file| file.name == "onnx/decoder_model_merged.onnx"));
+    assert_eq!(server.asked_for("encoder_model.onnx").len(), 1);
+    assert!(Reranker::builder().model(merged.offline(true)).build().is_ok());
+}
+
 /// Some exporters give external data names that have nothing to do with the ONNX file's.
 #[test]
 fn external_data_under_any_name_is_fetched() {
@@ -924,9 +947,23 @@ fn external_data_under_any_name_is_fetched() {
     files.push(("onnx/Constant_8_attr".to_owned(), vec![1; 1000]));
     let server = Setup::new(REPOSITORY, files).start();
     let home = Home::new();
+    let names = |files: &[HubFile]| files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+    let dry_run = || home.run(&server, &["models", "pull", NAME, "--dry-run"]);
+    // Which of the two the ONNX file names is not known before it is there.
+    let plan = home.model(&server).plan().unwrap();
+    assert_eq!(names(plan.may_need()), ["onnx/Constant_7_attr", "onnx/Constant_8_attr"]);
+    let shown = dry_run();
+    assert_eq!(stdout(&shown).matches("if the ONNX file names it").count(), 2, "{}", stdout(&shown));
     let reranker = Reranker::builder().model(home.model(&server)).build().unwrap();
     assert!(reranker.info().files.iter().any(|file| file.name == "onnx/Constant_7_attr"));
     assert!(server.asked_for("Constant_8_attr").is_empty());
+    let plan = home.model(&server).plan().unwrap();
+    assert!(names(plan.files()).contains(&"onnx/Constant_7_attr".to_owned()) && plan.is_cached());
+    assert!(plan.may_need().is_empty() && !stdout(&dry_run()).contains("Constant_8_attr"));
+    fs::remove_file(home.snapshot().join("onnx/Constant_7_attr")).unwrap();
+    fs::remove_file(home.blob(&git_hash(server.file("onnx/Constant_7_attr")))).unwrap();
+    assert_eq!(home.model(&server).plan().unwrap().missing_bytes(), server.file("onnx/Constant_7_attr").len() as u64);
+    home.model(&server).pull().unwrap();
     let offline = Reranker::builder().model(home.model(&server).offline(true)).build();
     assert!(offline.is_ok(), "{:?}", offline.err());
 }

@@ -1,14 +1,24 @@
 //! Language models that rerank, against the numbers that `transformers` and `sentence-transformers` computed for them.
 
 use crate::fixtures::{self, Copy, expected, floats};
-use crossrank::{ComputeType, ErrorKind, ModelSource, PairTemplate, Reranker, RerankerBuilder};
+use crossrank::{
+    ComputeType, ErrorKind, ModelSource, PairTemplate, Reranker, RerankerBuilder, Truncation, TruncationSide,
+    TruncationStrategy,
+};
 use serde_json::Value;
 
 /// What 1e-4 is asked for: a logit, and its sigmoid.
 const TOLERANCE: f32 = 1e-4;
 
-const MODELS: [&str; 6] =
-    ["qwen3-reranker", "qwen3-reranker-cache", "mxbai-rerank-v2", "bge-reranker-v2-gemma", "monot5", "logit-score"];
+const MODELS: [&str; 7] = [
+    "qwen3-reranker",
+    "qwen3-reranker-cache",
+    "mxbai-rerank-v2",
+    "bge-reranker-v2-gemma",
+    "monot5",
+    "monot5-two-graphs",
+    "logit-score",
+];
 
 fn builder(name: &str) -> RerankerBuilder {
     Reranker::builder().model(ModelSource::dir(fixtures::path(name)))
@@ -80,6 +90,35 @@ fn a_cut_document_is_reported_and_the_end_of_the_template_stays() {
     let scores = reranker.score(case["query"].as_str().unwrap(), &[case["document"].as_str().unwrap()]).unwrap();
     assert_eq!(scores.truncated.len(), 1);
     assert!(scores.truncated[0].dropped_tokens > 0 && scores.truncated[0].dropped_query_tokens == 0);
+}
+
+/// The declared side is obeyed where a model is asked in words, for the document alone.
+#[test]
+fn a_document_loses_its_beginning_where_the_tokenizer_declares_it() {
+    let left = Copy::of("qwen3-reranker").set("tokenizer_config.json", "truncation_side", serde_json::json!("left"));
+    let long = format!("{} the library is by the river", "a bridge. ".repeat(2000));
+    let logit = |reranker: Reranker| {
+        let scores = reranker.score("where is the library?", &[long.as_str()]).unwrap();
+        assert!(scores.truncated[0].dropped_tokens > 1000 && scores.truncated[0].dropped_query_tokens == 0);
+        scores.scores[0].as_ref().unwrap().logit
+    };
+    let declared = logit(Reranker::from_dir(left.path()).unwrap());
+    let truncation = Truncation::default().with_side(TruncationSide::Left);
+    assert_eq!(declared, logit(builder("qwen3-reranker").truncation(truncation).build().unwrap()));
+    assert_ne!(declared, logit(builder("qwen3-reranker").build().unwrap()));
+    let longest_first = truncation.with_strategy(TruncationStrategy::LongestFirst);
+    let error = builder("qwen3-reranker").truncation(longest_first).build().unwrap_err();
+    assert!(error.kind() == ErrorKind::Options && error.to_string().contains("nothing but the document"), "{error}");
+}
+
+#[test]
+fn a_query_of_megabytes_is_cut() {
+    let query = "the old library by the river ".repeat(80_000);
+    for name in ["qwen3-reranker", "monot5", "mxbai-rerank-v2"] {
+        let scores = builder(name).build().unwrap().score(&query, &["a bridge", "here"]).unwrap();
+        assert!(scores.scores.iter().all(Result::is_ok), "{name}");
+        assert!(scores.truncated[1].at_least && scores.truncated[1].dropped_query_tokens > 1000, "{name}");
+    }
 }
 
 #[test]

@@ -34,7 +34,8 @@ use std::path::PathBuf;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::catalogue::CatalogueEntry;
-use super::precision::{FileChoice, Precision};
+use super::choice::FileChoice;
+use super::precision::Precision;
 use crate::error::Result;
 pub use events::HubEvent;
 use events::Listener;
@@ -62,9 +63,10 @@ const DEFAULT_REVISION: &str = "main";
 ///
 /// # What is fetched
 ///
-/// The ONNX file, its external data (files beside it whose names begin with its own), and the JSON files that a model's
-/// folder may have; nothing else of the repository. The ONNX file is `model.onnx`, else `onnx/model.onnx`, else the
-/// only one that the repository has; [`precision`](Self::precision) or [`onnx_file`](Self::onnx_file) choose another.
+/// The ONNX file, its external data, and the JSON files that a model's folder may have; nothing else of the repository. The
+/// ONNX file is `model.onnx`, else `onnx/model.onnx`, else an encoder-decoder's two (`encoder_model.onnx` and
+/// `decoder_model.onnx`, there or in `onnx`), else the only one that the repository has; [`precision`](Self::precision) or
+/// [`onnx_file`](Self::onnx_file) choose another.
 /// Every file is checked by size and hash before it gets its name. An interrupted fetch goes on where it stopped.
 ///
 /// # When the network is used
@@ -252,8 +254,10 @@ impl HubModel {
         let precision = chosen.precision.unwrap_or(Precision::Fp32);
         let known = self.entry.filter(|_| chosen.onnx_file.is_none()).and_then(|entry| entry.file(precision));
         Ok(match known {
-            Some(file) => FileChoice { onnx_file: Some(file.to_owned()), ..FileChoice::default() },
-            None => chosen.clone(),
+            Some(file) => {
+                FileChoice { onnx_file: Some(file.to_owned()), one_graph: builder.one_graph, ..FileChoice::default() }
+            }
+            None => FileChoice { one_graph: builder.one_graph, ..chosen.clone() },
         })
     }
 }

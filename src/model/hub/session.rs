@@ -17,8 +17,8 @@ use super::settings::Settings;
 use super::verify::{self, VerifiedFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Weights;
+use crate::model::choice::FileChoice;
 use crate::model::graph::GraphFacts;
-use crate::model::precision::FileChoice;
 
 /// A model whose names are checked, with its part of the cache.
 pub(super) struct Session<'a> {
@@ -48,19 +48,32 @@ impl<'a> Session<'a> {
 
     /// What would be fetched.
     pub(super) fn plan(&self, choice: &FileChoice) -> Result<HubPlan> {
-        Ok(self.prepare(choice)?.plan)
+        let Prepared { mut plan, listing, is_asked, .. } = self.prepare(choice)?;
+        if !plan.has_onnx() {
+            return Ok(plan);
+        }
+        let besides = external_data(&plan)?;
+        if !besides.is_empty() {
+            let choice = FileChoice { besides, ..choice.again(plan.onnx_files()) };
+            plan = self.planned(listing, &choice, is_asked)?.plan;
+        }
+        plan.may_need.clear();
+        Ok(plan)
     }
 
     /// Fetches what is missing.
     pub(super) fn pull(&self, choice: &FileChoice) -> Result<HubPlan> {
-        let plan = self.fetch(self.prepare(choice)?)?;
+        let mut plan = self.fetch(self.prepare(choice)?)?;
         let besides = external_data(&plan)?;
         if besides.is_empty() {
+            plan.may_need.clear();
             return Ok(plan);
         }
         // Some exporters give external data names of their own, which only the ONNX file tells.
-        let choice = FileChoice { onnx_file: Some(plan.onnx_file().to_owned()), besides, ..FileChoice::default() };
-        self.fetch(self.prepare(&choice)?)
+        let choice = FileChoice { besides, ..choice.again(plan.onnx_files()) };
+        plan = self.fetch(self.prepare(&choice)?)?;
+        plan.may_need.clear();
+        Ok(plan)
     }
 
     /// Checks what the cache has of the revision.
@@ -128,15 +141,17 @@ impl<'a> Session<'a> {
     }
 
     fn planned(&self, listing: Listing, choice: &FileChoice, is_asked: bool) -> Result<Prepared> {
-        let (onnx_file, files) = plan::needed(&listing, &self.repository, choice)?;
+        let (onnx_files, files) = plan::needed(&listing, &self.repository, choice)?;
         let commit = listing.commit.clone();
-        let planned = files.iter().map(|file| HubFile::look_up(&self.cache, &commit, file));
+        let look_up = |file: &RepositoryFile| HubFile::look_up(&self.cache, &commit, file);
+        let may_need = plan::may_need(&listing, &onnx_files, &files).map(look_up).collect();
         let plan = HubPlan {
             repository: self.repository.to_string(),
             revision: self.revision.to_string(),
             folder: self.cache.snapshot(&commit),
-            onnx_file,
-            files: planned.collect(),
+            onnx_files,
+            files: files.iter().map(look_up).collect(),
+            may_need,
             free: free_space(self.cache.root()),
             commit,
         };
@@ -206,12 +221,16 @@ fn free_space(folder: &Path) -> Option<u64> {
     fs4::available_space(existing).ok()
 }
 
-/// The external data that the plan's ONNX file names and the plan has not, by their names in the repository.
+/// The external data that the plan's ONNX files name and the plan has not, by their names in the repository.
 fn external_data(plan: &HubPlan) -> Result<Vec<String>> {
-    let weights = Weights::File(plan.folder().join(plan.onnx_file()));
-    let facts = GraphFacts::read(&weights, plan.repository())?;
-    let folder = plan.onnx_file().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let in_repository = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let is_new = |name: &String| plan.files().iter().all(|file| file.name != *name);
-    Ok(facts.external().map(in_repository).filter(is_new).collect())
+    let mut missing = Vec::new();
+    for onnx_file in plan.onnx_files() {
+        let weights = Weights::File(plan.folder().join(onnx_file));
+        let facts = GraphFacts::read(&weights, plan.repository())?;
+        let folder = onnx_file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let in_repository = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        let is_new = |name: &String| plan.files().iter().all(|file| file.name != *name);
+        missing.extend(facts.external().map(in_repository).filter(is_new));
+    }
+    Ok(missing)
 }
