@@ -69,13 +69,14 @@ impl Loaded {
                 format!("{} is asked in one text, of which nothing but the document's end can be cut", files.name()),
             ));
         }
+        let truncation = options.truncation.unwrap_or_else(|| {
+            let left = declared.cuts_left && !matches!(format, PairFormat::Text(_));
+            Truncation::default().with_side(if left { TruncationSide::Left } else { TruncationSide::Right })
+        });
         let text_options = TextOptions {
             format,
             max_length: declared.max_length.tokens,
-            truncation: options.truncation.unwrap_or_else(|| {
-                let side = if declared.cuts_left { TruncationSide::Left } else { TruncationSide::Right };
-                Truncation::default().with_side(side)
-            }),
+            truncation,
             lower_case: declared.lower_case,
             token_types: declared.token_types,
             pad_id: config.pad_id(),
@@ -114,6 +115,7 @@ impl Loaded {
             precision: printable(&facts.precision()),
             max_length: declared.max_length.tokens,
             max_length_source: declared.max_length.source,
+            truncation,
             inputs: engine.io().input_names(),
             output: engine.io().output_name().to_owned(),
             head: None,
