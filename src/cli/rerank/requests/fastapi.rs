@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Refusal, python_json};
 
+/// Floats from here on are no integers.
+const LARGEST: f64 = 9_223_372_036_854_775_808.0;
+
 /// A step on the way to a value within the request.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
@@ -152,7 +155,8 @@ impl<'a> Input<'a> {
         let number = |number: &serde_json::Number| match number.as_f64() {
             Some(0.0) => Ok(false),
             Some(1.0) => Ok(true),
-            Some(_) if number.is_i64() => Err(true),
+            // As good as an integer, but none of these two.
+            Some(value) if value.fract() == 0.0 && value.abs() < LARGEST => Err(true),
             _ => Err(false),
         };
         let read = match self.value {
@@ -197,6 +201,11 @@ impl<'a> Input<'a> {
         if number.fract() != 0.0 {
             let msg = "Input should be a valid integer, got a number with a fractional part";
             problems.add("int_from_float", self, msg, None);
+            return None;
+        }
+        if number.abs() >= LARGEST && self.value.is_number() {
+            let msg = "Unable to parse input string as an integer, exceeded maximum size";
+            problems.add("int_parsing_size", self, msg, None);
             return None;
         }
         if number <= 0.0 {
@@ -264,7 +273,7 @@ fn whole_number(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = match digits.split_once('.') {
-        Some((whole, zeros)) if zeros.bytes().all(|byte| byte == b'0') => whole,
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
         Some(_) => return None,
         None => digits,
     };
