@@ -67,13 +67,14 @@ impl Loaded {
                 format!("{} is asked in one text, of which nothing but the document can be cut", files.name()),
             ));
         }
+        let truncation = options.truncation.unwrap_or_else(|| {
+            let side = if declared.cuts_left { TruncationSide::Left } else { TruncationSide::Right };
+            Truncation::default().with_side(side)
+        });
         let text_options = TextOptions {
             format,
             max_length: declared.max_length.tokens,
-            truncation: options.truncation.unwrap_or_else(|| {
-                let side = if declared.cuts_left { TruncationSide::Left } else { TruncationSide::Right };
-                Truncation::default().with_side(side)
-            }),
+            truncation,
             lower_case: declared.lower_case,
             token_types: declared.token_types,
             pad_id: config.pad_id(),
@@ -115,6 +116,7 @@ impl Loaded {
             precision: precision(&facts),
             max_length: declared.max_length.tokens,
             max_length_source: declared.max_length.source,
+            truncation,
             inputs: engine.input_names(),
             output: engine.output_name().to_owned(),
             head: None,

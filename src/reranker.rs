@@ -159,6 +159,20 @@ impl Reranker {
         }
     }
 
+    /// The number of a text's tokens, special tokens not among them.
+    ///
+    /// Of a text of more than 64 KiB, only as many are counted as decide whether the model can read it whole: then the
+    /// number is a lower bound.
+    ///
+    /// ```
+    /// let reranker = crossrank::Reranker::bundled()?;
+    /// assert_eq!(reranker.count_tokens("Paris is the capital of France.")?, 7);
+    /// # Ok::<(), crossrank::Error>(())
+    /// ```
+    pub fn count_tokens(&self, text: &str) -> Result<usize> {
+        self.loaded.encoder.count(text).map(|(tokens, _)| tokens)
+    }
+
     /// In which parts the documents are read.
     fn plan<S: AsRef<str> + Sync>(
         &self,

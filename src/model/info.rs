@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::compute::ComputeType;
 use crate::ranking::Activation;
+use crate::text::Truncation;
 use crate::windows::LongDocuments;
 
 /// A file that was read for a model.
@@ -78,6 +79,8 @@ pub struct ModelInfo {
     pub max_length: usize,
     /// Where that limit comes from.
     pub max_length_source: LimitSource,
+    /// How longer inputs are cut.
+    pub truncation: Truncation,
     /// The graph's inputs that are fed; of an encoder and a decoder in two files, the encoder's come first.
     pub inputs: Vec<String>,
     /// The graph's output that is read; of two, the decoder's.

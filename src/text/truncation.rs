@@ -46,6 +46,16 @@ impl Truncation {
         self
     }
 
+    /// Which of the two texts of a pair gives way.
+    pub fn strategy(&self) -> TruncationStrategy {
+        self.strategy
+    }
+
+    /// Which end of a text is dropped.
+    pub fn side(&self) -> TruncationSide {
+        self.side
+    }
+
     /// Whether it is the document alone that gives way.
     pub(crate) fn cuts_documents(&self) -> bool {
         self.strategy == TruncationStrategy::OnlySecond

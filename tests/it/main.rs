@@ -21,4 +21,5 @@ mod late_interaction;
 mod long_documents;
 mod precision;
 mod reference;
+mod services;
 mod untrusted;

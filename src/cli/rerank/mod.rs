@@ -78,6 +78,16 @@ enum Format {
     Json,
     /// Requests and results as JSON objects, one a line
     Jsonl,
+    /// The requests and responses of Infinity
+    Infinity,
+    /// The requests and responses of text-embeddings-inference
+    Tei,
+    /// The requests and responses of Cohere's API, version 2
+    Cohere,
+    /// The requests and responses of Cohere's API, version 1
+    CohereV1,
+    /// The requests and responses of Jina AI's API
+    Jina,
 }
 
 impl Format {
@@ -86,6 +96,11 @@ impl Format {
         match self {
             Format::Text | Format::Json => None,
             Format::Jsonl => Some(Service::Native),
+            Format::Infinity => Some(Service::Infinity),
+            Format::Tei => Some(Service::Tei),
+            Format::Cohere => Some(Service::COHERE_V2),
+            Format::CohereV1 => Some(Service::COHERE_V1),
+            Format::Jina => Some(Service::Jina),
         }
     }
 

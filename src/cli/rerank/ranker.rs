@@ -5,7 +5,7 @@ use super::super::job::{Settings, Tally};
 use super::super::models::{Cut, load_runtime};
 use super::Arguments;
 use crossrank::{
-    Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, RankOptions,
+    Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, ModelInfo, RankOptions,
     RankedDocument, Ranking, Reranker, TruncatedDocument, Window,
 };
 
@@ -53,7 +53,17 @@ impl Ranker {
         self.reranker.info().title()
     }
 
-    /// The cross-encoder by name.
+    /// What the cross-encoder is.
+    pub(super) fn info(&self) -> &ModelInfo {
+        self.reranker.info()
+    }
+
+    /// The number of a text's tokens for the cross-encoder.
+    pub(super) fn count_tokens(&self, text: &str) -> Result<usize, Error> {
+        self.reranker.count_tokens(text)
+    }
+
+    /// How many pairs run at the same time.
     pub(super) fn threads(&self) -> usize {
         self.reranker.info().threads
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Answer, Document, Refusal, Request};
+use super::{Answer, Document, Refusal, Request, json_line};
 
 #[derive(Deserialize)]
 struct JsonRequest {
@@ -65,6 +65,7 @@ pub(super) fn read(line: &str) -> Result<Request, Refusal> {
         top_n: request.top_n,
         return_documents: request.return_documents,
         raw_scores: request.raw_scores,
+        ..Request::default()
     })
 }
 
@@ -122,7 +123,7 @@ struct JsonFailure {
 }
 
 pub(super) fn write(answer: &Answer<'_>) -> String {
-    let Answer { request, ranked, model, raw_scores, return_documents } = answer;
+    let Answer { request, ranked, server, raw_scores, return_documents, .. } = answer;
     let results = ranked.results.iter().map(|result| {
         let Document { text, object } = &request.documents[result.index];
         let document = || match object {
@@ -144,9 +145,9 @@ pub(super) fn write(answer: &Answer<'_>) -> String {
         at_least: cut.at_least,
     });
     let failures = ranked.failures.iter().map(|error| JsonFailure { index: error.document(), message: error.chain() });
-    line(&Response {
+    json_line(&Response {
         id: request.id.as_ref(),
-        model,
+        model: &server.title,
         raw_scores: *raw_scores,
         results: results.collect(),
         truncated: truncated.collect(),
@@ -168,15 +169,10 @@ struct Message {
 
 pub(super) fn refuse(refusal: &Refusal) -> String {
     let id = match refusal {
-        Refusal::Malformed { .. } => None,
+        Refusal::Malformed { .. } | Refusal::Own { .. } => None,
         Refusal::Invalid { id, .. } | Refusal::Failed { id, .. } => id.as_ref(),
     };
-    line(&Refused { id, error: Message { message: refusal.message() } })
-}
-
-fn line(value: &impl Serialize) -> String {
-    // Our own types have string keys and finite numbers alone: they always serialise.
-    serde_json::to_string(value).unwrap_or_default()
+    json_line(&Refused { id, error: Message { message: refusal.message() } })
 }
 
 #[cfg(test)]
