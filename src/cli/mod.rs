@@ -22,6 +22,7 @@ mod output;
 mod progress;
 mod reading;
 mod rerank;
+mod table;
 mod text;
 
 use std::process::ExitCode;
