@@ -7,6 +7,7 @@ mod bad_models;
 mod bundled;
 mod cli;
 mod determinism;
+mod embed;
 mod engines;
 mod eval;
 mod experiment;

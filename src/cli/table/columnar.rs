@@ -88,6 +88,11 @@ impl ParquetTable {
         self.metadata().num_row_groups() as u64
     }
 
+    pub(super) fn has_ids(&self, name: &str) -> bool {
+        let found = self.metadata.schema().fields().iter().filter(|field| field.name() == name);
+        found.map(|field| is_text(field.data_type()) || field.data_type().is_integer()).eq([true])
+    }
+
     /// The rows of each row group.
     pub(super) fn rows(&self) -> impl Iterator<Item = u64> {
         self.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0))

@@ -185,6 +185,14 @@ impl Table {
         }
     }
 
+    /// Whether a column can be read as ids.
+    pub(super) fn has_ids(&self, name: &str) -> bool {
+        match self {
+            Table::Parquet(table) => table.has_ids(name),
+            Table::Delimited(table) => table.columns().iter().filter(|column| *column == name).count() == 1,
+        }
+    }
+
     /// The blocks with the wanted columns; of a Parquet file, those of some of its row groups.
     pub(super) fn blocks(
         self,
