@@ -18,6 +18,12 @@ pub(super) enum InputFormat {
     Lines,
     /// Each line is a JSON object with a `text`, and perhaps an `id`, or a JSON string
     Jsonl,
+    /// A table of values between commas, with the columns' names in its first line
+    Csv,
+    /// A table of values between tabs, which are never in quotes
+    Tsv,
+    /// A table in a Parquet file
+    Parquet,
 }
 
 /// A document of a file.
@@ -65,7 +71,7 @@ pub(super) fn documents(bytes: &[u8], path: &str, format: InputFormat) -> Docume
     }
     let jsonl = match format {
         InputFormat::Jsonl => true,
-        InputFormat::Lines => false,
+        InputFormat::Lines | InputFormat::Csv | InputFormat::Tsv | InputFormat::Parquet => false,
         InputFormat::Auto => {
             let extension = Path::new(path).extension().and_then(|text| text.to_str()).unwrap_or_default();
             let first = lines.iter().map(|line| line.trim_ascii()).find(|line| !line.is_empty());

@@ -52,22 +52,33 @@ struct Current {
     line: u64,
 }
 
+/// Looks at files before a run over them, which is not to end at a name with a typing error; how many bytes they have
+/// together, if that is known.
+pub(super) fn look(files: &[String]) -> Result<Option<u64>, Failure> {
+    let mut total = Some(0);
+    for file in files.iter().filter(|file| *file != "-") {
+        let meta = fs::metadata(file).map_err(|error| Failure::Setup(format!("cannot read {file}: {error}")))?;
+        if meta.is_dir() {
+            return Err(Failure::Setup(format!("cannot read {file}: it is a folder")));
+        }
+        total = total.filter(|_| meta.is_file()).map(|total| total + meta.len());
+    }
+    if files.iter().filter(|file| *file == "-").count() > 1 {
+        return Err(Failure::Setup("standard input is named twice, and can be read once".to_owned()));
+    }
+    Ok(total.filter(|_| files.iter().all(|file| file != "-")))
+}
+
 impl Lines {
-    /// Opens the first file, and looks at the others: a run does not end at a name with a typing error.
+    /// Opens the first file, and looks at the others.
     pub(super) fn open(files: &[String]) -> Result<Self, Failure> {
-        let mut total = Some(0);
-        for file in files.iter().filter(|file| *file != "-") {
-            let meta = fs::metadata(file).map_err(|error| Failure::Setup(format!("cannot read {file}: {error}")))?;
-            if meta.is_dir() {
-                return Err(Failure::Setup(format!("cannot read {file}: it is a folder")));
-            }
-            total = total.filter(|_| meta.is_file()).map(|total| total + meta.len());
-        }
-        if files.iter().filter(|file| *file == "-").count() > 1 {
-            return Err(Failure::Setup("standard input is named twice, and can be read once".to_owned()));
-        }
-        let total = total.filter(|_| files.iter().all(|file| file != "-"));
-        let mut lines = Self { files: files.iter().cloned().collect(), current: None, read: Arc::default(), total };
+        Self::counted(files, Arc::default())
+    }
+
+    /// As [`open`](Self::open); `read` is counted up by the bytes that were read.
+    pub(super) fn counted(files: &[String], read: Arc<AtomicU64>) -> Result<Self, Failure> {
+        let total = look(files)?;
+        let mut lines = Self { files: files.iter().cloned().collect(), current: None, read, total };
         lines.next_file()?;
         Ok(lines)
     }

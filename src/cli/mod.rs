@@ -10,6 +10,7 @@ mod compare;
 mod completions;
 mod compressed;
 mod doctor;
+mod embed;
 mod eval;
 mod failure;
 mod html;
@@ -22,6 +23,7 @@ mod output;
 mod progress;
 mod reading;
 mod rerank;
+mod table;
 mod text;
 
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ struct Arguments {
 enum Command {
     Compare(compare::Arguments),
     Rerank(rerank::Arguments),
+    Embed(embed::Arguments),
     Eval(eval::Arguments),
     Models(models_command::Arguments),
     Doctor(doctor::Arguments),
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Rerank(arguments) => rerank::run(&arguments),
+        Command::Embed(arguments) => embed::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Models(arguments) => models_command::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

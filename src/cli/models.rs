@@ -6,11 +6,12 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use super::job::Settings;
 use super::output::message;
 use super::progress;
 use super::reading::ReadingOptions;
 use super::text::count;
-use crossrank::{ComputeType, Embedder, ModelSource, Precision, Reranker, TruncatedDocument, runtime};
+use crossrank::{ComputeType, Embedder, ModelInfo, ModelSource, Precision, Reranker, TruncatedDocument, runtime};
 
 /// The cross-encoder of a command.
 #[derive(Debug, Args)]
@@ -102,9 +103,23 @@ impl RerankerOptions {
 
 impl EmbedderOptions {
     pub(super) fn load(&self, engine: &EngineOptions) -> Result<Timed<Embedder>, Failure> {
-        load!(Embedder, &self.embedder, engine, |builder: crossrank::EmbedderBuilder| match self.dimensions {
-            Some(dimensions) => Ok::<_, Failure>(builder.dimensions(dimensions)),
-            None => Ok(builder),
+        self.load_with_prompt(engine, None)
+    }
+
+    /// As [`load`](Self::load), with another prompt for documents than the model's own.
+    pub(super) fn load_with_prompt(
+        &self,
+        engine: &EngineOptions,
+        prompt: Option<&str>,
+    ) -> Result<Timed<Embedder>, Failure> {
+        load!(Embedder, &self.embedder, engine, |mut builder: crossrank::EmbedderBuilder| {
+            if let Some(dimensions) = self.dimensions {
+                builder = builder.dimensions(dimensions);
+            }
+            if let Some(prompt) = prompt {
+                builder = builder.document_prompt(prompt);
+            }
+            Ok::<_, Failure>(builder)
         })
     }
 }
@@ -116,6 +131,25 @@ fn source(name: &str) -> Result<ModelSource, Failure> {
         Some(model) => model.clone().progress(progress::listener(progress::summary)).into(),
         None => source,
     })
+}
+
+/// Adds all of a loaded model that decides its numbers, and the ONNX Runtime that it runs on.
+pub(super) fn describe(option: &str, info: &ModelInfo, settings: &mut Settings) {
+    let runtime = runtime::load().map_or(String::new(), |runtime| runtime.version().to_owned());
+    let files: Vec<String> = info.files.iter().map(|file| format!("{} {}", file.name, file.bytes)).collect();
+    let model = format!(
+        "{}, {}, {} tokens, {} on {} ({})",
+        info.title(),
+        info.commit.as_deref().unwrap_or("no commit"),
+        info.max_length,
+        info.compute,
+        info.kernels,
+        files.join(", ")
+    );
+    let reading = format!("{:?} {:?} {:?}", info.template, info.long_documents, info.dimensions);
+    settings.insert("ONNX Runtime".to_owned(), runtime);
+    settings.insert(option.to_owned(), model);
+    settings.insert(format!("{option}: what it reads"), reading);
 }
 
 /// Loads ONNX Runtime and says which libraries were passed over before one could be used.

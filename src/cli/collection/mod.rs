@@ -12,6 +12,7 @@ mod spool;
 pub(super) use corpus::{Corpus, Indexed};
 pub(super) use queries::{Queries, queries};
 pub(super) use run::FirstStage;
+pub(super) use spool::readable_anywhere;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

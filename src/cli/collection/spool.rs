@@ -13,30 +13,10 @@ use super::super::input::shown;
 pub(super) struct Spool(Mutex<File>);
 
 impl Spool {
-    /// The file, open at its beginning, and the same for reading at any place. A temporary file is deleted when it is
-    /// closed, or by the system if the process dies.
+    /// The file, open at its beginning, and the same for reading at any place.
     pub(super) fn open(path: &str) -> Result<(File, Self), Failure> {
-        let cannot = |error: io::Error| Failure::Setup(format!("cannot read {}: {error}", shown(path)));
-        let is_file = path != "-" && std::fs::metadata(path).map_err(cannot)?.is_file();
-        let open = || -> Result<File, Failure> {
-            if is_file && !compressed::is_compressed(path)? {
-                return File::open(path).map_err(cannot);
-            }
-            let mut reader = compressed::open(path)?;
-            let unpacked = |error: io::Error| {
-                Failure::Setup(format!(
-                    "cannot unpack {} into a temporary file in {}: {error}",
-                    shown(path),
-                    std::env::temp_dir().display()
-                ))
-            };
-            let mut file = tempfile::tempfile().map_err(unpacked)?;
-            io::copy(&mut reader, &mut file).map_err(unpacked)?;
-            file.rewind().map_err(unpacked)?;
-            Ok(file)
-        };
-        let file = open()?;
-        let second = file.try_clone().map_err(cannot)?;
+        let file = readable_anywhere(path)?;
+        let second = file.try_clone().map_err(|error| unreadable(path, &error))?;
         Ok((second, Self(Mutex::new(file))))
     }
 
@@ -48,4 +28,30 @@ impl Spool {
         file.read_exact(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// The file, open at its beginning, or a temporary one with what it holds. A temporary file is deleted when it is closed,
+/// or by the system if the process dies.
+pub(in super::super) fn readable_anywhere(path: &str) -> Result<File, Failure> {
+    let cannot = |error: io::Error| unreadable(path, &error);
+    let is_file = path != "-" && std::fs::metadata(path).map_err(cannot)?.is_file();
+    if is_file && !compressed::is_compressed(path)? {
+        return File::open(path).map_err(cannot);
+    }
+    let mut reader = compressed::open(path)?;
+    let unpacked = |error: io::Error| {
+        Failure::Setup(format!(
+            "cannot unpack {} into a temporary file in {}: {error}",
+            shown(path),
+            std::env::temp_dir().display()
+        ))
+    };
+    let mut file = tempfile::tempfile().map_err(unpacked)?;
+    io::copy(&mut reader, &mut file).map_err(unpacked)?;
+    file.rewind().map_err(unpacked)?;
+    Ok(file)
+}
+
+fn unreadable(path: &str, error: &io::Error) -> Failure {
+    Failure::Setup(format!("cannot read {}: {error}", shown(path)))
 }

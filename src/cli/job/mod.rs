@@ -62,6 +62,11 @@ pub(super) enum Errors {
 pub(super) trait Unit: Send + 'static {
     /// Feeds what the unit is made of to the hash by which a resumed job knows its input again.
     fn fingerprint(&self, hash: &mut Sha256);
+
+    /// The number by which --shard deals out units, where it is not their place: units with one number stay together.
+    fn share(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What came of a unit.
@@ -139,12 +144,33 @@ impl JobArguments {
     pub(super) fn share(&self, units: u64) -> u64 {
         self.shard.unwrap_or(Shard::WHOLE).share(units)
     }
+
+    /// The number of shards, if there are more than parts to deal out.
+    pub(super) fn too_many_shards(&self, parts: u64) -> Option<u64> {
+        self.shard.map(Shard::of).filter(|shards| *shards > parts)
+    }
+
+    /// Which of numbered units, or of what they are dealt out by, are this process's.
+    pub(super) fn mine(&self) -> impl Fn(u64) -> bool + Copy + Send + use<> {
+        let shard = self.shard.unwrap_or(Shard::WHOLE);
+        move |number| shard.has(number)
+    }
 }
 
 impl Job<'_> {
     /// Runs the job. An error of the source ends it after the results of what came before.
     pub(super) fn run<U: Unit>(
+        self,
+        source: impl Iterator<Item = Result<U, Failure>> + Send + 'static,
+        work: impl Fn(U) -> Worked + Sync,
+    ) -> Result<Ended, Failure> {
+        self.run_after(&[], source, work)
+    }
+
+    /// As [`run`](Self::run), with something before all results.
+    pub(super) fn run_after<U: Unit>(
         mut self,
+        head: &[u8],
         source: impl Iterator<Item = Result<U, Failure>> + Send + 'static,
         work: impl Fn(U) -> Worked + Sync,
     ) -> Result<Ended, Failure> {
@@ -156,12 +182,19 @@ impl Job<'_> {
         let (mut sink, begun) = self.place.begin(&self.settings, self.finish.is_some())?;
         let source = source
             .enumerate()
-            .filter(move |(index, unit)| unit.is_err() || shard.has(*index as u64))
+            .filter(move |(index, unit)| {
+                unit.as_ref().map_or(true, |unit| shard.has(unit.share().unwrap_or(*index as u64)))
+            })
             .map(|(_, unit)| unit);
         let conveyor: Arc<Conveyor<Marked<U>, Marked<Worked>>> = Arc::new(Conveyor::new(4 * self.workers.max(1)));
         let source = Source::start(source, &begun, Arc::clone(&conveyor));
 
         let mut record = begun.clone();
+        if record.bytes == 0 && !head.is_empty() {
+            sink.write(head)?;
+            record.bytes = head.len() as u64;
+            sink.record(&record)?;
+        }
         let bar = Bar::new(self.extent, self.units, self.items, &begun.tally);
         let mut stopped = None;
         let written: Result<(), Failure> = thread::scope(|scope| {

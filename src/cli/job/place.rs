@@ -14,7 +14,7 @@ use super::super::failure::Failure;
 use super::journal::{Journal, Record, Settings};
 
 /// Makes the results' last form of what the job wrote: reads the first file from its beginning, writes the second.
-pub(in super::super) type Finish = Box<dyn FnOnce(&mut File, &mut dyn Write) -> Result<(), Failure>>;
+pub(in super::super) type Finish = Box<dyn FnOnce(&mut File, &mut (dyn Write + Send)) -> Result<(), Failure>>;
 
 /// A place for results that was looked at, and not yet written to.
 pub(in super::super) struct Place(Target);
@@ -73,8 +73,7 @@ impl Place {
         // The target of a link is replaced, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (part_path, journal_path) = (with_suffix(&path, ".part"), with_suffix(&path, ".resume"));
-        let begun = part_path.exists();
-        if resume && !begun && path.exists() {
+        if resume && !part_path.exists() && path.exists() {
             // The name came last, the journal's removal after it.
             let _ = fs::remove_file(&journal_path);
             return Ok(Opened::Finished);
@@ -93,6 +92,8 @@ impl Place {
             // Some file systems have no locks; the job works without.
             Err(TryLockError::Error(_)) => {}
         }
+        // An empty one is left by a command that was killed before it had any results.
+        let begun = part.metadata().is_ok_and(|meta| meta.len() > 0);
         if begun && !resume {
             return Err(Failure::Setup(format!(
                 "{} holds the results of a run that did not finish: go on with it by --resume, or delete it",
@@ -120,6 +121,15 @@ impl Place {
         };
         let (journal, record) = plain.begin(settings)?;
         Ok((Sink { target, journal: Some(journal) }, record))
+    }
+}
+
+impl Drop for Plain {
+    /// A command that stops before its job begins leaves nothing behind.
+    fn drop(&mut self) {
+        if !self.journal_path.exists() && self.part.metadata().is_ok_and(|meta| meta.len() == 0) {
+            let _ = fs::remove_file(&self.part_path);
+        }
     }
 }
 
@@ -217,7 +227,7 @@ impl Sink {
                     (_, None) => Ok(()),
                     (Target::Special(mut device, _), Some(finish)) => finish(&mut file, &mut device),
                     (_, Some(finish)) => {
-                        let mut out = BufWriter::new(io::stdout().lock());
+                        let mut out = BufWriter::new(io::stdout());
                         finish(&mut file, &mut out)?;
                         out.flush().map_err(Failure::Output)
                     }

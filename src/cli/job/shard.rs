@@ -18,6 +18,11 @@ impl Shard {
         index % self.of == self.number - 1
     }
 
+    /// How many shards there are.
+    pub(super) fn of(self) -> u64 {
+        self.of
+    }
+
     /// How many of `units` belong to the shard.
     pub(super) fn share(self, units: u64) -> u64 {
         (units + self.of - self.number) / self.of

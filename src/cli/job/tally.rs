@@ -14,6 +14,9 @@ pub(in super::super) struct Tally {
     /// What was run for them: pairs, or texts.
     pub(in super::super) items: u64,
     pub(in super::super) failed: u64,
+    /// Items with nothing to run: a row of a table without a text.
+    #[serde(default)]
+    pub(in super::super) missing: u64,
     /// The names of the first failed units.
     pub(in super::super) named: Vec<String>,
     pub(in super::super) cut_by_cross_encoder: Cut,
@@ -35,6 +38,7 @@ impl Tally {
     pub(super) fn add(&mut self, unit: &Tally) {
         self.units += 1;
         self.items += unit.items;
+        self.missing += unit.missing;
         self.cut_by_cross_encoder.add(&unit.cut_by_cross_encoder);
         self.cut_by_bi_encoder.add(&unit.cut_by_bi_encoder);
     }

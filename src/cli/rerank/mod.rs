@@ -1,6 +1,7 @@
-//! `crossrank rerank`: documents, ranked for a query; or many queries of a file, one after the other.
+//! `crossrank rerank`: documents, ranked for a query; or many queries of a file, one after the other; or pairs of a table.
 
 mod documents;
+mod pairs;
 mod ranker;
 mod requests;
 mod retrieval;
@@ -13,6 +14,7 @@ use super::input::InputFormat;
 use super::job::JobArguments;
 use super::models::{EngineOptions, RerankerOptions};
 use crossrank::RankOptions;
+use pairs::PairArguments;
 use requests::Service;
 use retrieval::RetrievalArguments;
 
@@ -25,11 +27,14 @@ use retrieval::RetrievalArguments;
 /// `return_documents` and `raw_scores`, and is answered by a line; --format makes lines of other services' requests and
 /// responses of it.
 ///
+/// With --document-column, FILE is a table, and each of its rows a pair: a column with its score is added.
+///
 /// With --corpus, --queries and --run, the results of a first stage are reranked into a TREC run.
 ///
 /// What cannot be read or scored is reported, the rest is done, and the exit code is 1.
 ///
 /// Examples: `crossrank rerank --query "capital of France" --top-n 3 passages.txt`, `crossrank rerank < requests.jsonl`,
+/// `crossrank rerank pairs.parquet --query-column query --document-column text -o scored.parquet`,
 /// `crossrank rerank --corpus corpus.jsonl --queries queries.jsonl --run bm25.trec --depth 100 -o reranked.trec`
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -39,7 +44,7 @@ pub(super) struct Arguments {
     /// The query, for the documents of one file
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     query: Option<String>,
-    /// How the lines of the file are to be understood, with --query
+    /// How the file is to be understood: the lines with --query, or a table
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = InputFormat::Auto)]
     input: InputFormat,
     /// Only the N best documents of each query; a request may say otherwise
@@ -60,6 +65,8 @@ pub(super) struct Arguments {
     format: Option<Format>,
     #[command(flatten)]
     retrieval: RetrievalArguments,
+    #[command(flatten)]
+    pairs: PairArguments,
     #[command(flatten)]
     job: JobArguments,
     #[command(flatten)]
@@ -131,6 +138,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             return usage(format!("--format {} is not for --run, which gives a TREC run", format.name()));
         }
         return retrieval::run(arguments);
+    }
+    if arguments.pairs.is_given(arguments) {
+        return pairs::run(arguments);
     }
     if let Some(query) = &arguments.query {
         let json = match arguments.format {

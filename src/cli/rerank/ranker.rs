@@ -2,11 +2,11 @@
 
 use super::super::failure::Failure;
 use super::super::job::{Settings, Tally};
-use super::super::models::{Cut, load_runtime};
+use super::super::models::{Cut, describe, load_runtime};
 use super::Arguments;
 use crossrank::{
-    Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, ModelInfo, RankOptions,
-    RankedDocument, Ranking, Reranker, TruncatedDocument, Window,
+    Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, ModelInfo, PairScores,
+    RankOptions, RankedDocument, Ranking, Reranker, TruncatedDocument, Window,
 };
 
 pub(super) struct Ranker {
@@ -79,6 +79,11 @@ impl Ranker {
         }
     }
 
+    /// The scores of the cross-encoder alone, in the order of the texts.
+    pub(super) fn score(&self, query: &str, texts: &[&str]) -> Result<PairScores, Error> {
+        self.reranker.score(query, texts)
+    }
+
     /// Says what was cut to fit the models.
     pub(super) fn report_cuts(&self, tally: &Tally) {
         if let Some((embedder, _)) = &self.first_stage {
@@ -90,33 +95,11 @@ impl Ranker {
     /// All that decides the scores.
     pub(super) fn settings(&self, arguments: &Arguments) -> Settings {
         let mut settings = Settings::new();
-        let mut add = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
-        let runtime = crossrank::runtime::load().map_or(String::new(), |runtime| runtime.version().to_owned());
-        add("ONNX Runtime", runtime);
-        let models = [
-            ("--reranker", Some(self.reranker.info())),
-            ("--embedder", self.first_stage.as_ref().map(|(e, _)| e.info())),
-        ];
-        for (name, info) in models {
-            let Some(info) = info else { continue };
-            let files: Vec<String> = info.files.iter().map(|file| format!("{} {}", file.name, file.bytes)).collect();
-            add(
-                name,
-                format!(
-                    "{}, {}, {} tokens, {} on {} ({})",
-                    info.title(),
-                    info.commit.as_deref().unwrap_or("no commit"),
-                    info.max_length,
-                    info.compute,
-                    info.kernels,
-                    files.join(", ")
-                ),
-            );
-            add(
-                &format!("{name}: what it reads"),
-                format!("{:?} {:?} {:?}", info.template, info.long_documents, info.dimensions),
-            );
+        describe("--reranker", self.reranker.info(), &mut settings);
+        if let Some((embedder, _)) = &self.first_stage {
+            describe("--embedder", embedder.info(), &mut settings);
         }
+        let mut add = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
         add("--cascade", format!("{:?}", self.first_stage.as_ref().map(|(_, candidates)| candidates)));
         add("--top-n", format!("{:?}", arguments.top_n));
         add("--threshold", format!("{:?}", arguments.threshold));

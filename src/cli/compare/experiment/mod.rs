@@ -209,7 +209,7 @@ fn settings(arguments: &Arguments, conditions: &Conditions, indexed: &Indexed, c
 fn finish(arguments: &Arguments, conditions: Conditions, qrels: Qrels, corpus: Arc<Corpus>) -> Finish {
     let (format, show) = (arguments.format, arguments.experiment.show);
     let measures = arguments.experiment.measures.0.clone();
-    Box::new(move |scores: &mut fs::File, out: &mut dyn Write| {
+    Box::new(move |scores: &mut fs::File, out: &mut (dyn Write + Send)| {
         let scored = collect::read(scores)?;
         let experiment = Experiment::new(scored, &qrels, &measures, conditions, show, &corpus)?;
         let text = match format {
