@@ -82,6 +82,12 @@ pub(super) fn read(file: &mut File) -> Result<Vec<Scored>, Failure> {
     Ok(scored)
 }
 
+/// A document's id, its score in the first stage, and its text.
+type Candidate<'a> = (&'a str, f64, String);
+
+/// The embeddings of some documents, how many had to be made for them, and what was cut.
+type Embedded = (Vec<Arc<[f32]>>, usize, Cut);
+
 /// The models, and the embeddings of the documents that were met.
 pub(super) struct Models<'a> {
     reranker: &'a Reranker,
@@ -102,7 +108,7 @@ impl<'a> Models<'a> {
             return Worked::failed(name, vec!["it has no text in the file of queries".to_owned()]);
         };
         let mut reasons = Vec::new();
-        let mut documents: Vec<(&str, f64, String)> = Vec::new();
+        let mut documents: Vec<Candidate<'_>> = Vec::new();
         for (id, score) in &query.candidates {
             match self.corpus.text(id) {
                 Ok(Some(text)) => documents.push((id, *score, text)),
@@ -125,7 +131,7 @@ impl<'a> Models<'a> {
         &self,
         id: String,
         text: String,
-        documents: &[(&str, f64, String)],
+        documents: &[Candidate<'_>],
         reasons: &mut Vec<String>,
     ) -> Result<(Scored, Tally), Error> {
         let texts: Vec<&str> = documents.iter().map(|(_, _, text)| text.as_str()).collect();
@@ -164,10 +170,9 @@ impl<'a> Models<'a> {
         Ok((scored, tally))
     }
 
-    /// The embeddings of the documents, how many had to be made, and what was cut.
-    fn embed(&self, documents: &[(&str, f64, String)]) -> Result<(Vec<Arc<[f32]>>, usize, Cut), Error> {
+    fn embed(&self, documents: &[Candidate<'_>]) -> Result<Embedded, Error> {
         let mut known = self.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<&(&str, f64, String)> = documents.iter().filter(|(id, ..)| !known.contains_key(*id)).collect();
+        let new: Vec<&Candidate<'_>> = documents.iter().filter(|(id, ..)| !known.contains_key(*id)).collect();
         let texts: Vec<&str> = new.iter().map(|(_, _, text)| text.as_str()).collect();
         let mut cut = Cut::default();
         if !texts.is_empty() {
