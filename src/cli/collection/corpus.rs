@@ -1,12 +1,10 @@
 //! The documents, found by their offsets in the file.
 
-use std::io::{BufRead, BufReader};
-
 use super::super::failure::Failure;
 use super::super::input::shown;
 use super::hash_of;
 use super::record::Form;
-use super::spool::Spool;
+use super::spool::{Spool, trim};
 
 /// A corpus whose texts stay on the disk: 20 bytes of memory for each document that may be asked for.
 #[derive(Debug)]
@@ -37,24 +35,12 @@ impl Corpus {
     pub(in super::super) fn index(path: &str, wanted: &[u64]) -> Result<Indexed, Failure> {
         let name = shown(path).to_owned();
         let (file, spool) = Spool::open(path)?;
-        let mut reader = BufReader::with_capacity(1 << 16, file);
         let mut form = None;
         let mut entries: Vec<(u64, u64, u32)> = Vec::new();
         let (mut bad_lines, mut bad, mut documents) = (Vec::new(), 0, 0);
-        let (mut offset, mut bytes) = (0, Vec::new());
-        for number in 1u64.. {
-            bytes.clear();
-            let length = reader
-                .read_until(b'\n', &mut bytes)
-                .map_err(|error| Failure::Input(format!("cannot read {name} from line {number} on: {error}")))?;
-            if length == 0 {
-                break;
-            }
-            let start = offset;
-            offset += length as u64;
-            let line = trim(&bytes, number == 1);
+        Spool::each_line(file, &name, |number, start, length, line| {
             if line.trim_ascii().is_empty() {
-                continue;
+                return Ok(());
             }
             let read = std::str::from_utf8(line)
                 .map_err(|error| format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1));
@@ -85,7 +71,8 @@ impl Corpus {
                     }
                 }
             }
-        }
+            Ok(())
+        })?;
         entries.sort_unstable();
         let corpus = Self {
             name,
@@ -117,15 +104,6 @@ impl Corpus {
         }
         Ok(None)
     }
-}
-
-/// A line without its end, and the first one without a byte-order mark.
-fn trim(mut line: &[u8], is_first: bool) -> &[u8] {
-    if is_first {
-        line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    }
-    line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]

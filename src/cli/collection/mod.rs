@@ -5,12 +5,14 @@
 
 mod corpus;
 mod queries;
+mod query;
 mod record;
 mod run;
 mod spool;
 
 pub(super) use corpus::{Corpus, Indexed};
 pub(super) use queries::{Queries, queries};
+pub(super) use query::{Candidate, Query, units};
 pub(super) use run::FirstStage;
 pub(super) use spool::readable_anywhere;
 

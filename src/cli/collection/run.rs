@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::Cursor;
 
 use super::super::failure::Failure;
 use super::super::input::shown;
@@ -33,24 +33,13 @@ impl FirstStage {
     pub(in super::super) fn open(path: &str) -> Result<Self, Failure> {
         let name = shown(path).to_owned();
         let (file, spool) = Spool::open(path)?;
-        let mut reader = BufReader::with_capacity(1 << 16, file);
         let mut queries: Vec<RunQuery> = Vec::new();
         let mut index_of: HashMap<String, usize> = HashMap::new();
         let mut documents = Hashes::default();
-        let (mut offset, mut bytes, mut current) = (0u64, Vec::new(), usize::MAX);
-        for number in 1u64.. {
-            bytes.clear();
-            let length = reader
-                .read_until(b'\n', &mut bytes)
-                .map_err(|error| Failure::Input(format!("cannot read {name} from line {number} on: {error}")))?;
-            if length == 0 {
-                break;
-            }
-            let start = offset;
-            offset += length as u64;
-            let line = if number == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes) } else { &bytes };
+        let mut current = usize::MAX;
+        Spool::each_line(file, &name, |number, start, length, line| {
             let found = fields(line).map_err(|reason| Failure::Input(format!("{name}, line {number}: {reason}")))?;
-            let Some((query, document)) = found else { continue };
+            let Some((query, document)) = found else { return Ok(()) };
             documents.add(hash_of(document));
             if queries.get(current).is_none_or(|known| known.id != query) {
                 current = match index_of.entry(query.to_owned()) {
@@ -66,7 +55,8 @@ impl FirstStage {
                 Some((begin, size)) if *begin + *size as u64 == start => *size += length,
                 _ => pieces.push((start, length)),
             }
-        }
+            Ok(())
+        })?;
         Ok(Self { name, spool, queries, documents: documents.sorted() })
     }
 

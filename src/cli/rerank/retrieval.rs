@@ -5,11 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
-use sha2::{Digest, Sha256};
 
-use super::super::collection::{Corpus, FirstStage, Indexed, Queries, queries};
+use super::super::collection::{Candidate, Corpus, FirstStage, Indexed, Queries, queries, units};
 use super::super::failure::{Failure, Outcome};
-use super::super::job::{Extent, Job, Unit, Worked};
+use super::super::job::{Extent, Job, Worked};
 use super::super::output::message;
 use super::super::text::count;
 use super::Arguments;
@@ -49,24 +48,6 @@ fn tag(text: &str) -> Result<String, String> {
 impl RetrievalArguments {
     pub(super) fn is_given(&self) -> bool {
         self.run.is_some()
-    }
-}
-
-/// A query with the documents that the first stage found for it.
-struct Query {
-    id: String,
-    /// None if the file of queries does not have it.
-    text: Option<String>,
-    candidates: Vec<(String, f64)>,
-}
-
-impl Unit for Query {
-    fn fingerprint(&self, hash: &mut Sha256) {
-        let texts = [&self.id, self.text.as_ref().unwrap_or(&self.id)];
-        for part in texts.into_iter().chain(self.candidates.iter().map(|(id, _)| id)) {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
     }
 }
 
@@ -110,36 +91,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let bad_corpus = indexed.bad > 0;
     let corpus = indexed.corpus;
     let options = arguments.rank_options().raw_scores(true);
-    let ended = job.run(source(first_stage, queries, depth), |query| {
-        let Query { id, text, candidates } = query;
-        let name = format!("query {id}");
-        let Some(text) = text else {
+    let places = 0..first_stage.queries().len();
+    let ended = job.run(units(first_stage, queries, places, depth), |query| {
+        let name = format!("query {}", query.id);
+        let Some(text) = &query.text else {
             return Worked::failed(name, vec![format!("its text is not in {queries_file}")]);
         };
-        let mut reasons = Vec::new();
-        let (mut ids, mut texts) = (Vec::new(), Vec::new());
-        for (document, _) in &candidates {
-            match corpus.text(document) {
-                Ok(Some(text)) => {
-                    ids.push(document.as_str());
-                    texts.push(text);
-                }
-                Ok(None) => reasons.push(format!("document {document} is not in the corpus")),
-                Err(reason) => reasons.push(reason),
-            }
-        }
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let ranked = match ranker.rank(&text, &texts, &options) {
+        let (documents, mut reasons) = query.documents(&corpus);
+        let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
+        let ranked = match ranker.rank(text, &texts, &options) {
             Ok(ranked) => ranked,
             Err(error) => return Worked::failed(name, vec![error.chain()]),
         };
         reasons.extend(ranked.failures.iter().map(|failure| {
-            let document = failure.document().and_then(|index| ids.get(index)).copied().unwrap_or_default();
-            format!("document {document}: {}", failure.chain())
+            let id = failure.document().and_then(|index| documents.get(index)).map_or("", |document| document.id);
+            format!("document {id}: {}", failure.chain())
         }));
         Worked {
-            results: lines(&id, &ids, &ranked, tag).into_bytes(),
-            tally: ranked.tally(ids.len()),
+            results: lines(&query.id, &documents, &ranked, tag).into_bytes(),
+            tally: ranked.tally(documents.len()),
             failure: (!reasons.is_empty()).then_some((name, reasons)),
         }
     })?;
@@ -170,30 +140,16 @@ fn report(
     Ok(())
 }
 
-fn source(
-    first_stage: FirstStage,
-    mut queries: Queries,
-    depth: usize,
-) -> impl Iterator<Item = Result<Query, Failure>> + Send + 'static {
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let query = first_stage.queries().get(next)?;
-        next += 1;
-        let text = queries.remove(&query.id);
-        Some(first_stage.candidates(query, depth).map(|candidates| Query { id: query.id.clone(), text, candidates }))
-    })
-}
-
 /// The lines of a run. Documents of a cascade that the cross-encoder did not read follow the others in steps of 1 below the
 /// least score.
-fn lines(query: &str, ids: &[&str], ranked: &Ranked, tag: &str) -> String {
+fn lines(query: &str, documents: &[Candidate<'_>], ranked: &Ranked, tag: &str) -> String {
     let mut text = String::new();
     let mut last = 0.0;
     for (result, rank) in ranked.results.iter().zip(1..) {
         let score = result.score.unwrap_or(last - 1.0);
         last = score;
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{query} Q0 {} {rank} {score} {tag}", ids[result.index]);
+        let _ = writeln!(text, "{query} Q0 {} {rank} {score} {tag}", documents[result.index].id);
     }
     text
 }

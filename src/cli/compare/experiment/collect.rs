@@ -7,31 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::super::super::collection::{Corpus, FirstStage, Queries};
+use super::super::super::collection::{Candidate, Corpus, Query};
 use super::super::super::failure::Failure;
-use super::super::super::job::{Tally, Unit, Worked};
+use super::super::super::job::{Tally, Worked};
 use super::super::super::models::Cut;
 use crossrank::{Embedder, Error, Reranker, cosine_similarity};
-
-/// A query with the documents that the first stage found for it.
-pub(super) struct Query {
-    id: String,
-    text: Option<String>,
-    candidates: Vec<(String, f64)>,
-}
-
-impl Unit for Query {
-    fn fingerprint(&self, hash: &mut Sha256) {
-        for part in
-            [&self.id, self.text.as_ref().unwrap_or(&self.id)].into_iter().chain(self.candidates.iter().map(|c| &c.0))
-        {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-}
 
 /// What is known of a query in the end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,20 +37,6 @@ pub(super) struct ScoredDocument {
     pub(super) logit: f32,
 }
 
-/// The judged queries of a run, in its order.
-pub(super) fn units(
-    first_stage: FirstStage,
-    mut queries: Queries,
-    judged: Vec<usize>,
-    depth: usize,
-) -> impl Iterator<Item = Result<Query, Failure>> + Send + 'static {
-    judged.into_iter().map(move |index| {
-        let query = &first_stage.queries()[index];
-        let text = queries.remove(&query.id);
-        first_stage.candidates(query, depth).map(|candidates| Query { id: query.id.clone(), text, candidates })
-    })
-}
-
 /// The scores that were collected.
 pub(super) fn read(file: &mut File) -> Result<Vec<Scored>, Failure> {
     let mut scored = Vec::new();
@@ -81,9 +48,6 @@ pub(super) fn read(file: &mut File) -> Result<Vec<Scored>, Failure> {
     }
     Ok(scored)
 }
-
-/// A document's id, its score in the first stage, and its text.
-type Candidate<'a> = (&'a str, f64, String);
 
 /// The embeddings of some documents, how many had to be made for them, and what was cut.
 type Embedded = (Vec<Arc<[f32]>>, usize, Cut);
@@ -107,15 +71,7 @@ impl<'a> Models<'a> {
         let Some(text) = query.text.clone() else {
             return Worked::failed(name, vec!["it has no text in the file of queries".to_owned()]);
         };
-        let mut reasons = Vec::new();
-        let mut documents: Vec<Candidate<'_>> = Vec::new();
-        for (id, score) in &query.candidates {
-            match self.corpus.text(id) {
-                Ok(Some(text)) => documents.push((id, *score, text)),
-                Ok(None) => reasons.push(format!("document {id} is not in the corpus")),
-                Err(reason) => reasons.push(reason),
-            }
-        }
+        let (documents, mut reasons) = query.documents(&self.corpus);
         match self.run(query.id.clone(), text, &documents, &mut reasons) {
             Ok((scored, tally)) => {
                 // Strings and finite numbers: they always serialise.
@@ -134,7 +90,7 @@ impl<'a> Models<'a> {
         documents: &[Candidate<'_>],
         reasons: &mut Vec<String>,
     ) -> Result<(Scored, Tally), Error> {
-        let texts: Vec<&str> = documents.iter().map(|(_, _, text)| text.as_str()).collect();
+        let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
         let mut tally = Tally { items: texts.len() as u64, ..Tally::default() };
         let mut scored = Scored { query: id, ..Scored::default() };
 
@@ -154,11 +110,12 @@ impl<'a> Models<'a> {
         scored.pair_seconds = start.elapsed().as_secs_f64();
         tally.cut_by_cross_encoder = Cut::of(&pairs.truncated);
 
-        for (((id, first_stage, _), similarity), pair) in documents.iter().zip(similarities).zip(pairs.scores) {
+        for ((document, similarity), pair) in documents.iter().zip(similarities).zip(pairs.scores) {
+            let id = document.id;
             match pair {
                 Ok(pair) if similarity.is_finite() => scored.documents.push(ScoredDocument {
-                    id: (*id).to_owned(),
-                    first_stage: *first_stage,
+                    id: id.to_owned(),
+                    first_stage: document.score,
                     similarity,
                     logit: pair.logit,
                 }),
@@ -172,17 +129,17 @@ impl<'a> Models<'a> {
 
     fn embed(&self, documents: &[Candidate<'_>]) -> Result<Embedded, Error> {
         let mut known = self.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<&Candidate<'_>> = documents.iter().filter(|(id, ..)| !known.contains_key(*id)).collect();
-        let texts: Vec<&str> = new.iter().map(|(_, _, text)| text.as_str()).collect();
+        let new: Vec<&Candidate<'_>> = documents.iter().filter(|document| !known.contains_key(document.id)).collect();
+        let texts: Vec<&str> = new.iter().map(|document| document.text.as_str()).collect();
         let mut cut = Cut::default();
         if !texts.is_empty() {
             let embeddings = self.embedder.embed_documents(&texts)?;
             cut = Cut::of(embeddings.truncated());
-            for ((id, ..), row) in new.iter().zip(embeddings.iter()) {
-                known.insert((*id).to_owned(), row.into());
+            for (document, row) in new.iter().zip(embeddings.iter()) {
+                known.insert(document.id.to_owned(), row.into());
             }
         }
-        let rows = documents.iter().filter_map(|(id, ..)| known.get(*id).cloned()).collect();
+        let rows = documents.iter().filter_map(|document| known.get(document.id).cloned()).collect();
         Ok((rows, texts.len(), cut))
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::super::cascade::candidates;
-use super::super::collection::{Corpus, FirstStage, Indexed, Queries, queries};
+use super::super::collection::{Corpus, FirstStage, Indexed, Queries, queries, units};
 use super::super::compressed;
 use super::super::failure::{Failure, Outcome};
 use super::super::input::shown;
@@ -145,7 +145,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         finish: Some(finish(arguments, conditions, qrels, Arc::clone(&corpus))),
     };
     let models = Models::new(&reranker, &embedder, corpus);
-    let units = collect::units(first_stage, queries, judged, depth);
+    let units = units(first_stage, queries, judged, depth);
     let ended = job.run(units, |query| models.score(query))?;
     ended.tally.cut_by_bi_encoder.report("the bi-encoder", embedder.info().max_length);
     ended.tally.cut_by_cross_encoder.report("the cross-encoder", reranker.info().max_length);
