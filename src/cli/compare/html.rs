@@ -283,6 +283,7 @@ fn row<'a>(seen: &Seen<'a>) -> Document<'a> {
         right: seen.places[1],
         published: seen.published,
         notes: seen.notes(),
+        remark: None,
     }
 }
 

@@ -21,6 +21,8 @@ pub(in crate::cli) struct Document<'a> {
     pub(in crate::cli) published: [Option<f32>; 2],
     /// What else is to be said, such as that it was cut.
     pub(in crate::cli) notes: Vec<String>,
+    /// What else is known of it, in small print.
+    pub(in crate::cli) remark: Option<String>,
 }
 
 /// A table of documents in the right order. On a narrow screen each row becomes a block.
@@ -88,6 +90,7 @@ impl Documents<'_> {
                 td.document role="cell" {
                     (passage(row.text))
                     @for note in &row.notes { div.note { (note) } }
+                    @if let Some(remark) = &row.remark { div.detail { (remark) } }
                 }
                 (score(self.left, row.left, published_left, self.left_scale, Series::First))
                 (score(self.right, row.right, published_right, self.right_scale, Series::Second))

@@ -125,7 +125,8 @@ fn of_case(experiment: &Experiment, id: &str, case: &QueryCase) -> Markup {
         left: left(document),
         right: right(document),
         published: [None; 2],
-        notes: document_notes(document),
+        notes: Vec::new(),
+        remark: Some(remark(document)),
     });
     let facts = Kind::ALL.iter().zip(case.values).fold(Facts::default(), |facts, (kind, value)| {
         facts.with(kind.name(), html! { data.number value=(value) { (format!("{value:.4}")) } })
@@ -160,19 +161,19 @@ fn of_case(experiment: &Experiment, id: &str, case: &QueryCase) -> Markup {
     }
 }
 
-fn document_notes(document: &CaseDocument) -> Vec<String> {
+fn remark(document: &CaseDocument) -> String {
     let judgement = match document.grade {
         None => "not judged".to_owned(),
         Some(grade) if grade > 0 => format!("relevant (grade {grade})"),
         Some(grade) => format!("not relevant (grade {grade})"),
     };
-    vec![format!(
+    format!(
         "{}: {judgement}; similarity {:.4}, place {} by the bi-encoder, {} in the cascade.",
         document.id,
         document.similarity,
         document.ranks[Kind::BiEncoder as usize],
         document.ranks[Kind::Cascade as usize]
-    )]
+    )
 }
 
 fn conditions(experiment: &Experiment) -> Markup {
