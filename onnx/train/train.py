@@ -1,0 +1,289 @@
+"""Trains the cross-encoder on the fused scores of the teachers, and on the labels where there are any.
+
+    python onnx/train/train.py --work WORK --start FOLDER --run RUN [--steps N]
+
+Each step draws lists from every source and, from each list, the documents that the teachers place high, some from further down,
+and the labelled ones. With t = SCALE · (fused z-score + BONUS · label) and the student's logits s, a list's loss is
+
+    KL(softmax t ‖ softmax s) + MSE_WEIGHT · mean((s - mean s) - (t - mean t))² + BCE_WEIGHT · BCE(s, label)
+
+the last on labelled lists only, on their relevant documents and those that the teachers place below the middle.
+
+The draw depends on the seed and the number of the step alone, and RUN/last.pt holds model, optimizer, average and step, so the
+same command goes on where an interrupted run stopped. The learning rate rises, stays, and falls over the last --decay of
+--steps; a run can be prolonged with more --steps while it has not begun to fall. RUN/log.jsonl has the losses and the dev
+figures; RUN/average the averaged weights at the last dev figure; RUN/best those with the best one.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed, multiprocessing
+from torch.nn import functional
+
+from evaluate import DevLists
+from lists import WEIGHTS, Lists, fuse
+from pairs_model import PairModel
+
+SCALE, BONUS = 2.5, 1.0
+MSE_WEIGHT, BCE_WEIGHT = 0.1, 0.1
+# A source's share grows with the root of its size; questions without a passage of their own count less.
+SHARES = {"squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7}
+
+
+class Sampler:
+    """Step number → lists of (query ids, document ids), targets and labels."""
+
+    def __init__(self, lists, model, args):
+        self.lists, self.args = lists, args
+        self.passages = model.token_ids([p["text"] for p in lists.pool])
+        self.queries = model.token_ids([q["q"] for q in lists.queries])
+        sources = [lists.source(i) for i in range(len(lists))]
+        names, members = np.unique(sources, return_inverse=True)
+        sizes = np.bincount(members)
+        share = np.array([SHARES.get(n, 1.0) for n in names]) * np.sqrt(sizes)
+        self.probabilities = (share / share.sum() / sizes)[members]
+        self.mix = {str(n): round(float(s), 3) for n, s in zip(names, share / share.sum())}
+
+    def step(self, number):
+        rng = np.random.default_rng([self.args.seed, number])
+        for i in rng.choice(len(self.lists), self.args.lists, p=self.probabilities, replace=False):
+            yield self.draw(int(i), rng)
+
+    def draw(self, i, rng):
+        candidates, scores, labels = self.lists[i]
+        fused = fuse(scores, self.lists.teachers, WEIGHTS) + BONUS * labels
+        order = np.argsort(-fused, kind="stable")
+        # Without replacement, proportional to 1 / (rank + 3): half of the draw is from the first ten. Two labelled ones stay.
+        keys = -np.log(np.arange(len(order)) + 3.0) + rng.gumbel(size=len(order))
+        keys[np.flatnonzero(labels[order])[:2]] = np.inf
+        chosen = order[np.argsort(-keys, kind="stable")[: self.args.documents]]
+        pairs = [(self.queries[i], self.passages[c]) for c in candidates[chosen]]
+        below = fused[chosen] < np.median(fused)
+        return pairs, SCALE * fused[chosen], labels[chosen], below
+
+
+def list_loss(logits, target, labels, below):
+    target = torch.as_tensor(target, dtype=torch.float32)
+    kl = functional.kl_div(logits.log_softmax(0), target.log_softmax(0), reduction="sum", log_target=True)
+    mse = ((logits - logits.mean()) - (target - target.mean())).square().mean()
+    bce = logits.new_zeros(())
+    if labels.any():
+        known = torch.as_tensor(labels | below)
+        bce = functional.binary_cross_entropy_with_logits(logits[known], torch.as_tensor(labels).float()[known])
+    return kl, mse, bce
+
+
+def learning_rate(step, args):
+    """The share of --lr at a step: up, level, down (1 - root of the way)."""
+    falling = max(1, int(args.steps * args.decay))
+    rest = args.steps - step
+    return min(1.0, (step + 1) / args.warmup) * (1.0 if rest >= falling else 1 - math.sqrt(1 - rest / falling))
+
+
+class Average:
+    """An exponential moving average of the weights; in its first steps it looks back less far."""
+
+    def __init__(self, model, decay):
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model, step):
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.weights[name].lerp_(value, 1 - keep)
+
+    def swap(self, model):
+        now = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.weights)
+        return now
+
+
+def optimizer_of(model, args):
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98), fused=True)
+
+
+class Run:
+    """One of the processes of a run. All hold the same weights; each has its share of a step's lists."""
+
+    def __init__(self, args, rank):
+        self.args, self.rank = args, rank
+        torch.manual_seed(args.seed)
+        self.student = PairModel(args.start, args.max_length)
+        self.model = self.student.model.train()
+        self.optimizer = optimizer_of(self.model, args)
+        self.average = Average(self.model, args.average)
+        self.step, self.best = 0, -1.0
+        if (args.run / "last.pt").exists():
+            self.load()
+        lists = Lists(args.work, "train")
+        self.dev = DevLists(args.work, self.student, args.dev_lists, args.dev_depth, lists.pool)
+        self.sampler = Sampler(lists, self.student, args)
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+        self.log(start=settings, weights=WEIGHTS, mix=self.sampler.mix, train_lists=len(lists))
+
+    def log(self, **values):
+        if self.rank != 0:
+            return
+        line = json.dumps({"step": self.step, "time": int(time.time()), **values})
+        print(line, flush=True)
+        with (self.args.run / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def save(self):
+        if self.rank != 0:
+            return
+        partial = self.args.run / "last.partial"
+        state = {
+            "step": self.step,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "average": self.average.weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, partial)
+        partial.replace(self.args.run / "last.pt")
+
+    def load(self):
+        state = torch.load(self.args.run / "last.pt", weights_only=True)
+        self.step, self.best = state["step"], state["best"]
+        self.model.load_state_dict(state["model"])
+        self.average.weights = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def share(self, drawn):
+        """This process's lists: the longest first, each to whoever has fewest tokens so far."""
+        load, mine = [0] * self.args.processes, []
+        for one in sorted(drawn, key=lambda one: -sum(len(document) for _, document in one[0])):
+            rank = load.index(min(load))
+            load[rank] += sum(len(query) + len(document) for query, document in one[0])
+            if rank == self.rank:
+                mine.append(one)
+        return mine
+
+    def train_step(self):
+        drawn = self.share(list(self.sampler.step(self.step)))
+        logits = self.student.logits([pair for pairs, *_ in drawn for pair in pairs])
+        split = logits.split([len(pairs) for pairs, *_ in drawn])
+        losses = [torch.stack(list_loss(mine, *rest)) for mine, (_, *rest) in zip(split, drawn)]
+        parts = torch.stack(losses).sum(0) / self.args.lists
+        loss = parts[0] + MSE_WEIGHT * parts[1] + BCE_WEIGHT * parts[2]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.args.lr * learning_rate(self.step, self.args)
+        self.optimizer.zero_grad()
+        loss.backward()
+        figures = self.add_up(torch.stack([loss.detach(), *parts.detach()]))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.model, self.step)
+        return figures.tolist()
+
+    def add_up(self, figures):
+        """Sums gradients and figures over the processes."""
+        if self.args.processes == 1:
+            return figures
+        gradients = [p.grad for p in self.model.parameters()]
+        flat = torch.cat([figures, *(g.flatten() for g in gradients)])
+        distributed.all_reduce(flat)
+        figures, *parts = flat.split([len(figures), *(g.numel() for g in gradients)])
+        for gradient, part in zip(gradients, parts):
+            gradient.copy_(part.view_as(gradient))
+        return figures
+
+    def evaluate(self):
+        now = self.average.swap(self.model)
+        figures = self.dev.measure(self.student, self.rank, self.args.processes)
+        if self.rank == 0:
+            self.student.save(self.args.run / "average")
+        self.model.load_state_dict(now)
+        self.log(dev=figures)
+        if figures["mean"] > self.best:
+            self.best = figures["mean"]
+            if self.rank == 0:
+                shutil.copytree(self.args.run / "average", self.args.run / "best", dirs_exist_ok=True)
+
+    def due(self, since, minutes):
+        """Whether so many minutes are over; the first process's clock decides for all."""
+        over = torch.tensor(float(time.time() - since > 60 * minutes))
+        if self.args.processes > 1:
+            distributed.broadcast(over, 0)
+        return bool(over)
+
+    def go(self):
+        args = self.args
+        if self.step == 0:
+            self.log(baselines=self.dev.baselines())
+            self.evaluate()
+        losses, began, saved, evaluated = [], time.time(), time.time(), time.time()
+        while self.step < args.steps:
+            losses.append(self.train_step())
+            if self.step % args.log_every == 0:
+                pairs = len(losses) * args.lists * args.documents
+                means = [round(float(x), 4) for x in np.mean(losses, 0)]
+                rate = round(pairs / (time.time() - began), 1)
+                self.log(loss=means, lr=self.optimizer.param_groups[0]["lr"], pairs_per_second=rate)
+                losses, began = [], time.time()
+            if self.due(evaluated, args.dev_minutes):
+                self.evaluate()
+                evaluated = began = time.time()
+                losses = []
+            if self.due(saved, args.save_minutes):
+                self.save()
+                saved = time.time()
+        self.evaluate()
+        self.save()
+
+
+def work(rank, args):
+    torch.set_num_threads(args.threads)
+    if args.processes > 1:
+        store = distributed.FileStore(str(args.run / "processes"), args.processes)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=args.processes)
+    Run(args, rank).go()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of lists-train.npz")
+    parser.add_argument("--start", required=True, help="folder of the model that training starts from")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints and the log")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--lists", type=int, default=10, help="lists a step")
+    parser.add_argument("--documents", type=int, default=10, help="documents drawn from a list")
+    parser.add_argument("--lr", type=float, default=4e-5)
+    parser.add_argument("--warmup", type=int, default=100, help="steps")
+    parser.add_argument("--decay", type=float, default=0.2, help="share of the steps in which the learning rate falls")
+    parser.add_argument("--average", type=float, default=0.995, help="decay of the average of the weights")
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--dev-lists", type=int, default=8, help="dev lists of each source, measured during training")
+    parser.add_argument("--dev-depth", type=int, default=30)
+    parser.add_argument("--dev-minutes", type=float, default=20)
+    parser.add_argument("--save-minutes", type=float, default=5)
+    parser.add_argument("--log-every", type=int, default=20)
+    # Processes of one thread each: on shared cores a thread that has to wait then holds up a step, not every operation.
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--seed", type=int, default=13)
+    args = parser.parse_args()
+    args.run.mkdir(parents=True, exist_ok=True)
+    (args.run / "processes").unlink(missing_ok=True)
+    if args.processes == 1:
+        work(0, args)
+    else:
+        multiprocessing.spawn(work, (args,), nprocs=args.processes)
+
+
+if __name__ == "__main__":
+    main()
