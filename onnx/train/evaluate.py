@@ -16,6 +16,7 @@ import ir_measures
 import numpy as np
 import torch
 from ir_measures import RR, nDCG
+from scipy.stats import spearmanr
 from torch import distributed
 
 from lists import WEIGHTS, Lists, fuse, standardise
@@ -31,7 +32,9 @@ def ndcg(scores, labels, relevant, depth=10):
 
 
 class DevLists:
-    """Dev lists of every source, and the mean of the sources' nDCG@10: no source weighs more for having more lists."""
+    """Dev lists of every source. Measured are the mean of the sources' nDCG@10, where no source weighs more for having more
+    lists, and the agreement with the teachers: a model that was trained on labels of these sources finds their relevant
+    passages and may still not know what relevance is elsewhere, but then it does not agree with the teachers either."""
 
     def __init__(self, work, model=None, per_source=8, depth=30, pool=None):
         self.lists = Lists(work, "dev", pool)
@@ -67,7 +70,15 @@ class DevLists:
             parts = [None] * processes
             distributed.all_gather_object(parts, scores)
             scores = {i: of_list for part in parts for i, of_list in part.items()}
-        return self.figures(lambda i, *_: scores[i])
+        agreement = np.mean([self.agreement(i, of_list) for i, of_list in scores.items()])
+        figures = self.figures(lambda i, *_: scores[i])
+        both = (figures["mean"] + agreement) / 2
+        return {"both": round(float(both), 4), "agreement": round(float(agreement), 4), **figures}
+
+    def agreement(self, i, scores):
+        """Spearman's correlation with the teachers' fusion over list i."""
+        fused = fuse(self.lists[i][1][: self.depth], self.lists.teachers, WEIGHTS)
+        return spearmanr(scores, fused).statistic
 
     def fused(self, weights):
         return self.figures(lambda i, candidates, scores: fuse(scores, self.lists.teachers, weights))

