@@ -6,6 +6,7 @@
 //! [`late`] for those that read a query and a document apart and compare their tokens.
 
 mod excerpt;
+mod file;
 mod late;
 mod prompt;
 mod template;
@@ -107,8 +108,7 @@ impl Pair {
 impl TextEncoder {
     /// Reads `tokenizer.json`. Padding and truncation that the file carries are cleared: both are decided here.
     pub(crate) fn new(json: &[u8], options: TextOptions) -> Result<Self> {
-        let mut tokenizer = Tokenizer::from_bytes(json)
-            .map_err(|error| Error::model("tokenizer.json cannot be read as a tokenizer").with_source(error))?;
+        let mut tokenizer = file::read(json)?;
         tokenizer.with_padding(None);
         tokenizer
             .with_truncation(None)
