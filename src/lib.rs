@@ -70,6 +70,14 @@ mod engine;
 mod error;
 pub mod eval;
 mod graph;
+// The command line is a part of the program; the fuzz targets of `fuzz/` reach its readers through the library.
+#[cfg(all(fuzzing, feature = "cli"))]
+extern crate self as crossrank;
+#[cfg(all(fuzzing, feature = "cli"))]
+#[allow(dead_code, unreachable_patterns)]
+mod cli;
+#[cfg(all(fuzzing, feature = "cli"))]
+pub mod fuzzing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

@@ -13,6 +13,8 @@ mod doctor;
 mod embed;
 mod eval;
 mod failure;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod html;
 mod input;
 mod job;

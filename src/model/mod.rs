@@ -35,6 +35,8 @@ pub use catalogue::{CatalogueEntry, CataloguePrompts, ModelKind, catalogue};
 pub(crate) use choice::Part;
 pub(crate) use files::{Files, OnnxFile, Weights};
 pub use format::PairTemplate;
+#[cfg(all(fuzzing, feature = "hub"))]
+pub(crate) use hub::fuzz_listing;
 #[cfg(feature = "hub")]
 pub use hub::{FileState, HubEvent, HubFile, HubModel, HubPlan, VerifiedFile};
 pub use info::{LimitSource, ModelFile, ModelInfo};

@@ -603,3 +603,43 @@ mod retrieval {
         assert_eq!(line, "RR@10\t0.4167\t1.0000");
     }
 }
+
+/// How a document is read is the same in requests, in the retrieval layout and in a table.
+#[test]
+fn windows_and_instructions_in_every_layout() {
+    let query = "capital of France";
+    let document = format!("{} Paris is the capital of France.", "The river is old. ".repeat(60));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        text(&path).to_owned()
+    };
+    let corpus = file("corpus", json!({"_id": "d", "text": document}).to_string());
+    let queries = file("queries", json!({"_id": "q", "text": query}).to_string());
+    let first_stage = file("run", "q Q0 d 1 1 bm25\n".to_owned());
+    let table = file("pairs.csv", format!("query,text\n{query},{document}\n"));
+    let requests = file("requests", json!({"query": query, "documents": [document]}).to_string());
+    let logits = |options: &[&str]| {
+        let rerank = |layout: &[&str]| {
+            let output = run(&[&["rerank"], layout, options].concat());
+            assert_code(&output, 0);
+            stdout(&output).to_owned()
+        };
+        let answer = lines(&rerank(&[&requests, "--raw-scores"]))[0]["results"][0]["relevance_score"].as_f64().unwrap();
+        let run = rerank(&["--corpus", &corpus, "--queries", &queries, "--run", &first_stage]);
+        assert_eq!(run.split(' ').nth(4).unwrap().parse::<f64>().unwrap(), answer, "{options:?}");
+        let table = rerank(&[&table, "--query-column", "query", "--document-column", "text", "--raw-scores"]);
+        assert_eq!(table.trim_end().rsplit(',').next().unwrap().parse::<f64>().unwrap(), answer, "{options:?}");
+        answer
+    };
+    let bert = bert();
+    let cut = ["--reranker", &bert, "--max-length", "48"];
+    let windows = logits(&[&cut[..], &["--long", "windows"]].concat());
+    assert_ne!(windows, logits(&cut));
+    assert_ne!(windows, logits(&[&cut[..], &["--long", "windows", "--combine", "mean"]].concat()));
+    let model = fixtures::path("qwen3-reranker");
+    let told = ["--reranker", text(&model)];
+    let instruction = ["--instruction", "Find the name of a city"];
+    assert_ne!(logits(&[&told[..], &instruction].concat()), logits(&told));
+}

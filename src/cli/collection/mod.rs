@@ -19,7 +19,7 @@ pub(super) use spool::readable_anywhere;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The hash by which documents are found. It is compared within one process only.
-fn hash_of(id: &str) -> u64 {
+pub(super) fn hash_of(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()

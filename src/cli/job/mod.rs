@@ -30,6 +30,16 @@ pub(super) use place::{Finish, Opened, Place};
 use shard::Shard;
 pub(super) use tally::Tally;
 
+/// Reads a journal, and what it was begun anew with: both say the same.
+#[cfg(fuzzing)]
+pub(super) fn fuzz_journal(path: &Path) {
+    let read = || journal::Journal::open(path).unwrap().map(|(_, settings, last)| (settings, last));
+    let first = read();
+    if first.is_some() {
+        assert_eq!(read(), first);
+    }
+}
+
 /// What all long runs have in common.
 #[derive(Debug, Args)]
 pub(super) struct JobArguments {

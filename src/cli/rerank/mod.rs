@@ -6,6 +6,9 @@ mod ranker;
 mod requests;
 mod retrieval;
 
+#[cfg(fuzzing)]
+pub(super) use requests::fuzz as fuzz_requests;
+
 use clap::{Args, ValueEnum};
 
 use super::cascade::CascadeArguments;

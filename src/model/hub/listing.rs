@@ -101,6 +101,26 @@ impl Listing {
     }
 }
 
+/// Reads bytes as each kind of listing; names that could lead out of the cache are in none, and what is kept of one is read
+/// back the same.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let Ok(repository) = Repository::new("org/name") else { return };
+    let subject = Subject { repository: repository.as_str(), revision: "main", file: None };
+    let answer = serde_json::from_slice::<Answer>(bytes).ok().and_then(|answer| answer.into_listing(subject).ok());
+    let answer = answer.filter(|listing| listing.check(&repository).is_ok());
+    let recorded = Listing::from_json(bytes, COMMIT, &repository);
+    let tree = Listing::from_tree(bytes, COMMIT, &repository);
+    for listing in [answer, recorded, tree].into_iter().flatten() {
+        let outside =
+            |name: &str| std::path::Path::new(name).components().any(|c| !matches!(c, std::path::Component::Normal(_)));
+        assert!(!listing.files.iter().any(|file| outside(&file.name)));
+        let kept = Listing::from_json(&listing.to_json(), &listing.commit, &repository);
+        assert_eq!(kept.as_ref(), Some(&listing));
+    }
+}
+
 /// Asks for the size and hash of one file that the listing says too little about.
 pub(super) fn ask_file(
     client: &Client<'_>,

@@ -39,6 +39,8 @@ use super::precision::Precision;
 use crate::error::Result;
 pub use events::HubEvent;
 use events::Listener;
+#[cfg(fuzzing)]
+pub(crate) use listing::fuzz as fuzz_listing;
 use name::{Repository, Revision};
 pub use plan::{HubFile, HubPlan};
 use session::Session;

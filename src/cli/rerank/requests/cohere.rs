@@ -7,7 +7,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Answer, Document, Refusal, Request, Server, identity, json_line};
+use super::{Answer, Document, Refusal, Request, identity, json_line};
 use crate::cli::lines::Line;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(in super::super) enum Version {
 /// So many documents are a unit for which the service takes money.
 const DOCUMENTS_OF_A_UNIT: usize = 100;
 
-pub(super) fn read(version: Version, line: &str, server: &Server<'_>) -> Result<Request, Refusal> {
+/// `reads` is the most tokens of a pair.
+pub(super) fn read(version: Version, line: &str, reads: usize) -> Result<Request, Refusal> {
     let value: Value = serde_json::from_str(line).map_err(|error| Refusal::Malformed { message: error.to_string() })?;
     let invalid = |message: String| Refusal::Invalid { id: None, message };
     let Value::Object(object) = value else {
@@ -29,12 +30,12 @@ pub(super) fn read(version: Version, line: &str, server: &Server<'_>) -> Result<
     let fields = Fields(object);
     match version {
         Version::V1 => first(&fields),
-        Version::V2 => second(&fields, server),
+        Version::V2 => second(&fields, reads),
     }
     .map_err(invalid)
 }
 
-fn second(fields: &Fields, server: &Server<'_>) -> Result<Request, String> {
+fn second(fields: &Fields, reads: usize) -> Result<Request, String> {
     if fields.text("model")?.is_none() {
         return Err("a model parameter is required for this endpoint.".to_owned());
     }
@@ -44,7 +45,6 @@ fn second(fields: &Fields, server: &Server<'_>) -> Result<Request, String> {
         return Err("invalid request: relevant_spans is not supported by the provided model".to_owned());
     }
     if let Some(most) = fields.positive("max_tokens_per_doc")? {
-        let reads = server.max_length;
         // No token is shorter than a byte.
         if most < reads && documents.iter().any(|document| document.text.len() > most) {
             return Err(format!(

@@ -152,12 +152,13 @@ impl Service {
     pub(super) const COHERE_V1: Service = Service::Cohere(cohere::Version::V1);
     pub(super) const COHERE_V2: Service = Service::Cohere(cohere::Version::V2);
 
-    fn read(self, line: &str, server: &Server<'_>) -> Result<Request, Refusal> {
+    /// `reads` is the most tokens of a pair.
+    fn read(self, line: &str, reads: usize) -> Result<Request, Refusal> {
         match self {
             Service::Native => native::read(line),
             Service::Infinity => infinity::read(line),
             Service::Tei => tei::read(line),
-            Service::Cohere(version) => cohere::read(version, line, server),
+            Service::Cohere(version) => cohere::read(version, line, reads),
             Service::Jina => jina::read(line),
         }
     }
@@ -193,6 +194,23 @@ impl Unit for Line {
     fn fingerprint(&self, hash: &mut Sha256) {
         hash.update((self.bytes.len() as u64).to_le_bytes());
         hash.update(&self.bytes);
+    }
+}
+
+/// Reads a line as a request of each service; a refusal is one line of JSON.
+#[cfg(fuzzing)]
+pub(in crate::cli) fn fuzz(line: &[u8]) {
+    let line = Line { file: "-".into(), number: 1, bytes: line.to_vec() };
+    let services =
+        [Service::Native, Service::Infinity, Service::Tei, Service::COHERE_V1, Service::COHERE_V2, Service::Jina];
+    for service in services {
+        let read = line.text().map_err(|message| Refusal::Malformed { message });
+        if let Err(refusal) = read.and_then(|text| service.read(text, 512)) {
+            let body = service.refuse(&refusal, &line);
+            assert!(!body.contains('\n'), "{body}");
+            assert!(serde_json::from_str::<Value>(&body).is_ok(), "{body}");
+            assert!(!refusal.message().is_empty());
+        }
     }
 }
 
@@ -245,7 +263,7 @@ type Answered = (String, super::super::job::Tally, Vec<String>);
 
 fn answer(arguments: &Arguments, service: Service, server: &Server<'_>, line: &Line) -> Result<Answered, Refusal> {
     let text = line.text().map_err(|message| Refusal::Malformed { message })?;
-    let request = service.read(text, server)?;
+    let request = service.read(text, server.max_length)?;
     let raw_scores = request.raw_scores.unwrap_or(arguments.raw_scores);
     let mut options = arguments.rank_options().raw_scores(raw_scores);
     if let Some(n) = request.top_n {
