@@ -6,26 +6,6 @@ mod quantize;
 mod rows;
 mod texts;
 
-/// Reads a file as texts of a form; of its blocks each has rows, and they follow each other.
-#[cfg(fuzzing)]
-pub(super) fn fuzz_texts(path: &str, format: super::input::InputFormat) {
-    let fields = texts::Fields { text: "text".to_owned(), id: None };
-    let Ok(source) = texts::Source::open(&[path.to_owned()], format, fields) else { return };
-    let mut next = 0;
-    for block in source.map_while(Result::ok) {
-        assert!(!block.texts.is_empty() && block.first == next);
-        next += block.texts.len() as u64;
-    }
-}
-
-/// Reads a file as an array.
-#[cfg(fuzzing)]
-pub(super) fn fuzz_npy(path: &std::path::Path) {
-    if let Ok((shape, numbers)) = npy::read(path) {
-        assert_eq!(shape.iter().product::<usize>(), numbers.len());
-    }
-}
-
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -271,5 +251,25 @@ fn embed(
                 Err(error) => vec![Err(error.chain())],
             })
             .collect(),
+    }
+}
+
+/// Reads a file as texts of a form; of its blocks each has rows, and they follow each other.
+#[cfg(fuzzing)]
+pub(super) fn fuzz_texts(path: &str, format: super::input::InputFormat) {
+    let fields = texts::Fields { text: "text".to_owned(), id: None };
+    let Ok(source) = texts::Source::open(&[path.to_owned()], format, fields) else { return };
+    let mut next = 0;
+    for block in source.map_while(Result::ok) {
+        assert!(!block.texts.is_empty() && block.first == next);
+        next += block.texts.len() as u64;
+    }
+}
+
+/// Reads a file as an array.
+#[cfg(fuzzing)]
+pub(super) fn fuzz_npy(path: &std::path::Path) {
+    if let Ok((shape, numbers)) = npy::read(path) {
+        assert_eq!(shape.iter().product::<usize>(), numbers.len());
     }
 }
