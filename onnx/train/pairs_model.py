@@ -1,16 +1,21 @@
 """Query and document as token ids, batches of like length, and one logit for each pair."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 QUERY_TOKENS = 96  # a longer query is cut; the rest of the length is the document's
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 class PairModel:
     """A cross-encoder with one logit, and its tokenizer."""
 
-    def __init__(self, folder, max_length=512, tokens_per_batch=2048):
+    def __init__(self, folder, max_length=512, tokens_per_batch=512):
+        self.folder = Path(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         # No dropout: the targets are soft and no pair is seen often, so there is nothing to keep from being learnt by heart.
         self.model = AutoModelForSequenceClassification.from_pretrained(
@@ -67,4 +72,9 @@ class PairModel:
 
     def save(self, folder):
         self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        if not self.folder.is_dir():
+            self.tokenizer.save_pretrained(folder)
+        # As they are: written again by another version of transformers, they have other keys.
+        for name in TOKENIZER_FILES:
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, Path(folder) / name)
