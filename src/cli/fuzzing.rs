@@ -85,7 +85,8 @@ pub fn delimited(bytes: &[u8]) {
         in_file("table", bytes, |path| {
             let Ok(table) = Table::open(name(path), kind, Default::default()) else { return };
             let Table::Delimited(whole) = &table else { unreachable!() };
-            if table.columns().iter().any(|column| column == ADDED) {
+            // Behind blank lines, which are lost, a byte order mark is a part of the first column's name; in front it is none.
+            if table.columns().iter().any(|column| column == ADDED || column.starts_with('\u{feff}')) {
                 return;
             }
             let delimiter = whole.delimiter();

@@ -33,7 +33,8 @@ fn an_answer_at_the_end_is_found_with_windows_and_reported_as_cut_without() {
     let window = best.window.unwrap();
     assert_eq!((best.index, window.number, window.end), (0, window.of, long.len()));
     assert!(window.of > 50 && long[window.start..window.end].contains("Paris is the capital"));
-    assert!(best.score > unanswered + 0.1, "{} and {unanswered}", best.score);
+    // Scores are calibrated for candidates of which few are relevant: what counts is how far apart they are.
+    assert!(best.score > 5.0 * unanswered, "{} and {unanswered}", best.score);
     assert!(found.truncated().is_empty(), "{:?}", found.truncated());
     assert!(found.results()[1].window.is_none(), "a short document is read as it is");
 }
