@@ -1,7 +1,8 @@
 //! `tokenizer.json` → a tokenizer.
 //!
 //! The crate `tokenizers` panics on a decoder that it cannot read, and on a normalizer whose table is damaged (0.23, its
-//! `decoders/mod.rs` and `normalizers/mod.rs`). No decoder is needed here, so it never sees one, and the rest is caught.
+//! `decoders/mod.rs` and `normalizers/mod.rs`). No decoder is needed here, so it never sees one, and the rest is caught. (What the panic hook
+//! prints of it stays: the hook is the program's, not a library's.)
 
 use std::panic::{self, AssertUnwindSafe};
 
