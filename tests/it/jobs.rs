@@ -334,7 +334,7 @@ mod stopped {
     #[cfg(unix)]
     #[test]
     fn two_interrupts_end_it_at_once() {
-        let work = Work::new(1000);
+        let work = Work::new(3000);
         for _ in 0..5 {
             let mut child = work.start(&[]);
             work.wait_for_results(&mut child);
