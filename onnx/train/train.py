@@ -26,58 +26,95 @@ import numpy as np
 import torch
 from torch import distributed, multiprocessing
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from evaluate import DevLists
-from lists import WEIGHTS, Lists, fuse
+from lists import Lists, fuse
 from pairs_model import PairModel
 
 SCALE, BONUS = 2.5, 1.0
+RECKONED = 300  # steps by whose time --minutes reckons
 MSE_WEIGHT, BCE_WEIGHT = 0.1, 0.1
 # A source's share grows with the root of its size; questions without a passage of their own count less.
 SHARES = {"squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7}
 
 
-class Sampler:
-    """Step number → lists of (query ids, document ids), targets and labels."""
+class Sampler(Dataset):
+    """Step number → (batches of each model that reads the pairs, targets, labels, which documents are known)."""
 
-    def __init__(self, lists, model, args):
-        self.lists, self.args = lists, args
-        self.passages = model.token_ids([p["text"] for p in lists.pool])
-        self.queries = model.token_ids([q["q"] for q in lists.queries])
-        sources = [lists.source(i) for i in range(len(lists))]
+    def __init__(self, lists, models, weights, rank, args):
+        self.lists, self.models, self.weights, self.rank, self.args = lists, models, weights, rank, args
+        self.texts = [self.tokenised(model) for model in models]
+        self.numbers = np.flatnonzero(np.diff(lists.offsets) >= args.documents)
+        sources = [lists.source(i) for i in self.numbers]
         names, members = np.unique(sources, return_inverse=True)
         sizes = np.bincount(members)
         share = np.array([SHARES.get(n, 1.0) for n in names]) * np.sqrt(sizes)
         self.probabilities = (share / share.sum() / sizes)[members]
         self.mix = {str(n): round(float(s), 3) for n, s in zip(names, share / share.sum())}
 
-    def step(self, number):
+    def tokenised(self, model):
+        passages, queries = [p["text"] for p in self.lists.pool], [q["q"] for q in self.lists.queries]
+        return Texts(model.token_ids(queries)), Texts(model.token_ids(passages))
+
+    def __getitem__(self, number):
         rng = np.random.default_rng([self.args.seed, number])
-        for i in rng.choice(len(self.lists), self.args.lists, p=self.probabilities, replace=False):
-            yield self.draw(int(i), rng)
+        chosen = rng.choice(self.numbers, self.args.lists, p=self.probabilities, replace=False)
+        mine = self.share([self.draw(int(i), rng) for i in chosen])
+        batches = []
+        for model, (queries, passages) in zip(self.models, self.texts):
+            batches.append(model.batches([(queries[i], passages[c]) for i, documents, *_ in mine for c in documents]))
+        return batches, *(np.stack(part) for part in list(zip(*mine))[2:])
 
     def draw(self, i, rng):
         candidates, scores, labels = self.lists[i]
-        fused = fuse(scores, self.lists.teachers, WEIGHTS) + BONUS * labels
+        fused = fuse(scores, self.lists.teachers, self.weights) + BONUS * labels
         order = np.argsort(-fused, kind="stable")
         # Without replacement, proportional to 1 / (rank + 3): half of the draw is from the first ten. Two labelled ones stay.
         keys = -np.log(np.arange(len(order)) + 3.0) + rng.gumbel(size=len(order))
         keys[np.flatnonzero(labels[order])[:2]] = np.inf
         chosen = order[np.argsort(-keys, kind="stable")[: self.args.documents]]
-        pairs = [(self.queries[i], self.passages[c]) for c in candidates[chosen]]
-        below = fused[chosen] < np.median(fused)
-        return pairs, SCALE * fused[chosen], labels[chosen], below
+        known = labels[chosen] | (fused[chosen] < np.median(fused)) if labels.any() else np.zeros(len(chosen), bool)
+        return i, candidates[chosen], (SCALE * fused[chosen]).astype(np.float32), labels[chosen], known
+
+    def share(self, drawn):
+        """This process's lists: the longest first, each to whoever has fewest tokens so far."""
+        if self.args.processes == 1:
+            return drawn
+        queries, passages = self.texts[0]
+        size = [sum(len(queries[i]) + len(passages[c]) for c in documents) for i, documents, *_ in drawn]
+        load, mine = [0] * self.args.processes, []
+        for one in np.argsort(size)[::-1]:
+            rank = load.index(min(load))
+            load[rank] += size[one]
+            if rank == self.rank:
+                mine.append(drawn[one])
+        return mine
 
 
-def list_loss(logits, target, labels, below):
-    target = torch.as_tensor(target, dtype=torch.float32)
-    kl = functional.kl_div(logits.log_softmax(0), target.log_softmax(0), reduction="sum", log_target=True)
-    mse = ((logits - logits.mean()) - (target - target.mean())).square().mean()
-    bce = logits.new_zeros(())
-    if labels.any():
-        known = torch.as_tensor(labels | below)
-        bce = functional.binary_cross_entropy_with_logits(logits[known], torch.as_tensor(labels).float()[known])
-    return kl, mse, bce
+class Texts:
+    """Token ids of many texts in one array, so that processes that read them share the memory."""
+
+    def __init__(self, ids):
+        self.ends = np.cumsum([len(part) for part in ids])
+        self.ids = np.concatenate(ids)
+
+    def __getitem__(self, i):
+        return self.ids[self.ends[i - 1] if i else 0 : self.ends[i]]
+
+
+def list_losses(logits, target, labels, known):
+    """KL, MSE and BCE, each summed over the lists; all are [lists, documents]."""
+    kl = functional.kl_div(logits.log_softmax(1), target.log_softmax(1), reduction="sum", log_target=True)
+    centred = [values - values.mean(1, keepdim=True) for values in (logits, target)]
+    mse = (centred[0] - centred[1]).square().mean(1).sum()
+    each = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+    bce = ((each * known).sum(1) / known.sum(1).clamp(min=1)).sum()
+    return torch.stack([kl, mse, bce])
+
+
+def as_it_is(drawn):
+    return drawn
 
 
 def learning_rate(step, args):
@@ -97,9 +134,8 @@ class Average:
     @torch.no_grad()
     def update(self, model, step):
         keep = min(self.decay, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.weights[name].lerp_(value, 1 - keep)
+        now = {name: value for name, value in model.state_dict().items() if value.dtype.is_floating_point}
+        torch._foreach_lerp_([self.weights[name] for name in now], list(now.values()), 1 - keep)
 
     def swap(self, model):
         now = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -120,18 +156,21 @@ class Run:
     def __init__(self, args, rank):
         self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
-        self.student = PairModel(args.start, args.max_length)
+        half = torch.device(args.device).type != "cpu"  # without AMX, a CPU computes more slowly in 16 bits
+        self.student = PairModel(args.start, args.max_length, device=args.device, half=half)
         self.model = self.student.model.train()
+        self.teacher = args.teacher and PairModel(args.teacher, args.max_length, device=args.device, half=half)
         self.optimizer = optimizer_of(self.model, args)
         self.average = Average(self.model, args.average)
-        self.step, self.best = 0, -1.0
+        self.step, self.best, self.reckoned = 0, -1.0, False
         if (args.run / "last.pt").exists():
             self.load()
         lists = Lists(args.work, "train")
         self.dev = DevLists(args.work, self.student, args.dev_lists, args.dev_depth, lists.pool)
-        self.sampler = Sampler(lists, self.student, args)
+        models = [self.student, self.teacher] if self.teacher else [self.student]
+        self.sampler = Sampler(lists, models, self.dev.weights, rank, args)
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        self.log(start=settings, weights=WEIGHTS, mix=self.sampler.mix, train_lists=len(lists))
+        self.log(start=settings, weights=self.dev.weights, mix=self.sampler.mix, train_lists=len(lists))
 
     def log(self, **values):
         if self.rank != 0:
@@ -147,6 +186,7 @@ class Run:
         partial = self.args.run / "last.partial"
         state = {
             "step": self.step,
+            "steps": self.args.steps if self.reckoned else None,
             "best": self.best,
             "model": self.model.state_dict(),
             "average": self.average.weights,
@@ -156,28 +196,21 @@ class Run:
         partial.replace(self.args.run / "last.pt")
 
     def load(self):
-        state = torch.load(self.args.run / "last.pt", weights_only=True)
+        state = torch.load(self.args.run / "last.pt", map_location=self.student.device, weights_only=True)
         self.step, self.best = state["step"], state["best"]
+        if self.args.minutes and state.get("steps"):
+            self.args.steps, self.reckoned = state["steps"], True
         self.model.load_state_dict(state["model"])
         self.average.weights = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def share(self, drawn):
-        """This process's lists: the longest first, each to whoever has fewest tokens so far."""
-        load, mine = [0] * self.args.processes, []
-        for one in sorted(drawn, key=lambda one: -sum(len(document) for _, document in one[0])):
-            rank = load.index(min(load))
-            load[rank] += sum(len(query) + len(document) for query, document in one[0])
-            if rank == self.rank:
-                mine.append(one)
-        return mine
-
-    def train_step(self):
-        drawn = self.share(list(self.sampler.step(self.step)))
-        logits = self.student.logits([pair for pairs, *_ in drawn for pair in pairs])
-        split = logits.split([len(pairs) for pairs, *_ in drawn])
-        losses = [torch.stack(list_loss(mine, *rest)) for mine, (_, *rest) in zip(split, drawn)]
-        parts = torch.stack(losses).sum(0) / self.args.lists
+    def train_step(self, batches, *arrays):
+        target, labels, known = (torch.from_numpy(a).to(self.student.device) for a in arrays)
+        if self.teacher:
+            with torch.no_grad():
+                target = self.teacher.logits(batches[1]).view_as(target)
+        logits = self.student.logits(batches[0]).view_as(target)
+        parts = list_losses(logits, target, labels, known) / self.args.lists
         loss = parts[0] + MSE_WEIGHT * parts[1] + BCE_WEIGHT * parts[2]
         for group in self.optimizer.param_groups:
             group["lr"] = self.args.lr * learning_rate(self.step, self.args)
@@ -188,7 +221,7 @@ class Run:
         self.optimizer.step()
         self.step += 1
         self.average.update(self.model, self.step)
-        return figures.tolist()
+        return figures
 
     def add_up(self, figures):
         """Sums gradients and figures over the processes."""
@@ -228,14 +261,30 @@ class Run:
             self.evaluate()
             self.save()
         losses, began, saved, evaluated = [], time.time(), time.time(), time.time()
-        while self.step < args.steps:
-            losses.append(self.train_step())
+        started, first = began, self.step
+        loader = DataLoader(
+            self.sampler,
+            batch_size=None,
+            sampler=range(self.step, args.steps),
+            num_workers=args.workers,
+            prefetch_factor=4 if args.workers else None,
+            collate_fn=as_it_is,
+        )
+        for drawn in loader:
+            losses.append(self.train_step(*drawn))
             if self.step % args.log_every == 0:
                 pairs = len(losses) * args.lists * args.documents
-                means = [round(float(x), 4) for x in np.mean(losses, 0)]
+                means = [round(float(x), 4) for x in torch.stack(losses).mean(0)]
                 rate = round(pairs / (time.time() - began), 1)
                 self.log(loss=means, lr=self.optimizer.param_groups[0]["lr"], pairs_per_second=rate)
                 losses, began = [], time.time()
+            if args.minutes and not self.reckoned and self.step == first + RECKONED:
+                self.reckoned = True
+                seconds = (time.time() - started) / RECKONED
+                args.steps = int(self.step + max(1, 60 * args.minutes - (time.time() - started)) / seconds)
+                self.log(steps=args.steps)
+            if self.step >= args.steps:
+                break
             if self.due(evaluated, args.dev_minutes):
                 self.evaluate()
                 evaluated = began = time.time()
@@ -276,6 +325,10 @@ def main():
     # Processes of one thread each: on shared cores a thread that has to wait then holds up a step, not every operation.
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare the steps of a process")
+    parser.add_argument("--device", default="cpu", help="cuda: one process, and some workers to keep it busy")
+    parser.add_argument("--minutes", type=float, help="as many steps as take so long, by the time of the first ones")
+    parser.add_argument("--teacher", type=Path, help="a cross-encoder whose logits are the targets, instead of the fusion")
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)

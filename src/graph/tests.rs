@@ -33,6 +33,7 @@ fn cross_encoders() {
         "tests/fixtures/roberta-cross-encoder",
         "tests/fixtures/xlmr-cross-encoder",
         "onnx/cross-encoder",
+        "onnx/small-cross-encoder",
     ] {
         let (counts, layers) = (counts(name, Numbers::Float32), layers(name));
         let of = |operator: &str| counts.get(operator).copied().unwrap_or(0);

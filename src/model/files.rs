@@ -13,7 +13,7 @@ use super::catalogue::CatalogueEntry;
 use super::choice::{FileChoice, Part};
 use super::info::ModelFile;
 use super::mapped::FileBytes;
-use super::source::{MemoryFiles, ModelSource, Origin};
+use super::source::{MemoryFiles, ModelSource, Origin, Size};
 use super::{Task, external};
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,8 +82,8 @@ impl Files {
         choice.check()?;
         let choice = &FileChoice { one_graph: task == Task::BiEncoder, ..choice.clone() };
         let mut files = match &source.0 {
-            Origin::Bundled => {
-                let (name, place) = bundled(task)?;
+            Origin::Bundled(size) => {
+                let (name, place) = bundled(task, *size)?;
                 if let Some(precision) = choice.precision {
                     return Err(Error::new(
                         ErrorKind::Options,
@@ -298,13 +298,15 @@ impl Weights {
 }
 
 #[cfg(feature = "bundled-models")]
-fn bundled(task: Task) -> Result<(String, Opened)> {
-    let (name, files) = super::bundled::files(task);
+fn bundled(task: Task, size: Size) -> Result<(String, Opened)> {
+    let (name, files) = super::bundled::files(task, size).ok_or_else(|| {
+        Error::model("bundled:small is a cross-encoder, and this asks for an embedding model: `bundled` is one")
+    })?;
     Ok((name.to_owned(), Opened::Bundled(files)))
 }
 
 #[cfg(not(feature = "bundled-models"))]
-fn bundled(_: Task) -> Result<(String, Opened)> {
+fn bundled(_: Task, _: Size) -> Result<(String, Opened)> {
     Err(Error::model(
         "this build carries no models: turn on the feature `bundled-models`, or name a folder with `ModelSource::dir`",
     ))

@@ -10,6 +10,7 @@ use super::catalogue::{CatalogueEntry, near};
 #[cfg(feature = "hub")]
 use super::hub::HubModel;
 use crate::error::{Error, Result};
+use crate::loading::printable;
 
 /// A model: where its files are.
 ///
@@ -30,21 +31,50 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct ModelSource(pub(crate) Origin);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) enum Origin {
-    #[default]
-    Bundled,
+    Bundled(Size),
     Dir(PathBuf),
     Memory(MemoryFiles),
     #[cfg(feature = "hub")]
     Hub(Box<HubModel>),
 }
 
+/// Which of the models that the crate carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    Usual,
+    Small,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::Bundled(Size::Usual)
+    }
+}
+
 impl ModelSource {
     /// The model that the crate carries (feature `bundled-models`): the cross-encoder for a
     /// [`Reranker`](crate::Reranker), the bi-encoder for an [`Embedder`](crate::Embedder).
     pub fn bundled() -> Self {
-        Self(Origin::Bundled)
+        Self(Origin::Bundled(Size::Usual))
+    }
+
+    /// The smaller cross-encoder that the crate carries (feature `bundled-models`): more than twice as fast as
+    /// [`bundled`](Self::bundled) and a little less good at ranking; `benches/QUALITY.md` says by how much.
+    ///
+    /// There is no small bi-encoder: with an [`Embedder`](crate::Embedder) this is an error.
+    ///
+    /// ```
+    /// use crossrank::{ModelSource, Reranker};
+    ///
+    /// let reranker = Reranker::builder().model(ModelSource::bundled_small()).build()?;
+    /// let results = reranker.rerank("Who wrote Faust?", &["A town in Hesse.", "Goethe wrote Faust."], None)?;
+    /// assert_eq!(results[0].index, 1);
+    /// # Ok::<(), crossrank::Error>(())
+    /// ```
+    pub fn bundled_small() -> Self {
+        Self(Origin::Bundled(Size::Small))
     }
 
     /// A folder in the layout of a Hub repository.
@@ -62,7 +92,7 @@ impl ModelSource {
 
     /// The model that a name means, as on the command line:
     ///
-    /// - `bundled`: the one that the crate carries;
+    /// - `bundled`: the one that the crate carries, and `bundled:small`: the smaller cross-encoder;
     /// - `hub:organisation/name`, or `hub:organisation/name@revision`: a repository of the Hub;
     /// - the path of a folder that exists: that folder, even if the catalogue has such a name;
     /// - a name of the [`catalogue`](crate::catalogue()): its repository on the Hub.
@@ -84,8 +114,18 @@ impl ModelSource {
     /// [`ErrorKind::Model`](crate::ErrorKind::Model) for a name that means nothing; the message lists what was tried and which
     /// names of the catalogue are near.
     pub fn parse(name: &str) -> Result<Self> {
-        if name == "bundled" {
-            return Ok(Self::bundled());
+        if let Some(bundled) = name.strip_prefix("bundled") {
+            match bundled {
+                "" => return Ok(Self::bundled()),
+                ":small" => return Ok(Self::bundled_small()),
+                _ if bundled.starts_with(':') => {
+                    return Err(Error::model(format!(
+                        "there is no bundled model {}; the bundled ones are `bundled` and `bundled:small`",
+                        printable(name)
+                    )));
+                }
+                _ => {}
+            }
         }
         if let Some(repository) = name.strip_prefix("hub:") {
             return hub_repository(repository);
@@ -108,9 +148,9 @@ impl ModelSource {
         }
     }
 
-    /// Whether this is the model that the crate carries.
+    /// Whether this is a model that the crate carries.
     pub fn is_bundled(&self) -> bool {
-        matches!(self.0, Origin::Bundled)
+        matches!(self.0, Origin::Bundled(_))
     }
 
     /// Files in memory, under the names that they have in a Hub repository.
@@ -156,7 +196,7 @@ fn unknown(name: &str) -> String {
         false => format!("the model folder {name} does not exist"),
     };
     let mut message = format!(
-        "{folder}, and the catalogue has no model of that name; a model is `bundled`, a folder with model.onnx, config.json \
+        "{folder}, and the catalogue has no model of that name; a model is `bundled`, `bundled:small`, a folder with model.onnx, config.json \
          and tokenizer.json, a name that `crossrank models list` shows, or `hub:organisation/name`"
     );
     let near = near(name);

@@ -1,7 +1,7 @@
 //! The bundled models against stored numbers: those of the shipped files in ONNX Runtime's own Python package, and
 //! those of the originals in torch, from which the shipped precision may differ a little.
 
-use crossrank::{Activation, ComputeType, Embedder, Reranker, cosine_similarity};
+use crossrank::{Activation, ComputeType, Embedder, ModelSource, Reranker, cosine_similarity};
 
 use crate::fixtures::{expected, floats};
 
@@ -16,11 +16,22 @@ const LOGITS: [(ComputeType, f32); 4] = [
 
 #[test]
 fn the_cross_encoder() {
+    check_cross_encoder(&ModelSource::bundled(), "cross_encoder");
+}
+
+#[test]
+fn the_small_cross_encoder() {
+    check_cross_encoder(&ModelSource::bundled_small(), "small_cross_encoder");
+    let error = Embedder::builder().model(ModelSource::bundled_small()).build().unwrap_err().to_string();
+    assert!(error.contains("bundled:small is a cross-encoder"), "{error}");
+}
+
+fn check_cross_encoder(source: &ModelSource, cases: &str) {
     let expected = expected("bundled");
-    let cases = expected["cross_encoder"].as_array().unwrap();
+    let cases = expected[cases].as_array().unwrap();
     assert!(cases.len() >= 12);
     for (compute, tolerance) in LOGITS {
-        let reranker = Reranker::builder().compute_type(compute).build().unwrap();
+        let reranker = Reranker::builder().model(source.clone()).compute_type(compute).build().unwrap();
         assert_eq!(reranker.info().activation, Some(Activation::Sigmoid));
         assert_eq!((reranker.info().max_length, reranker.info().precision.as_str()), (512, "int8-weights"));
         assert!(reranker.info().compute == compute || cfg!(not(target_arch = "x86_64")));
