@@ -16,8 +16,8 @@ use crossrank::{ComputeType, Embedder, ModelInfo, ModelSource, Precision, Rerank
 /// The cross-encoder of a command.
 #[derive(Debug, Args)]
 pub(super) struct RerankerOptions {
-    /// The cross-encoder: `bundled`, `bundled:small` (more than twice as fast), a folder with model.onnx, config.json and tokenizer.json (the layout of a Hugging
-    /// Face Hub repository), a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
+    /// The cross-encoder: `bundled`, `bundled:small` (more than twice as fast), a folder with model.onnx, config.json and
+    /// tokenizer.json (the layout of a Hugging Face Hub repository), a name that `crossrank models list` shows, or `hub:ORG/NAME[@REVISION]`
     #[arg(long, value_name = "MODEL", default_value = "bundled")]
     pub(super) reranker: String,
     #[command(flatten)]

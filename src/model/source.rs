@@ -196,8 +196,8 @@ fn unknown(name: &str) -> String {
         false => format!("the model folder {name} does not exist"),
     };
     let mut message = format!(
-        "{folder}, and the catalogue has no model of that name; a model is `bundled`, `bundled:small`, a folder with model.onnx, config.json \
-         and tokenizer.json, a name that `crossrank models list` shows, or `hub:organisation/name`"
+        "{folder}, and the catalogue has no model of that name; a model is `bundled`, `bundled:small`, a folder with \
+         model.onnx, config.json and tokenizer.json, a name that `crossrank models list` shows, or `hub:organisation/name`"
     );
     let near = near(name);
     if !near.is_empty() {

@@ -24,6 +24,8 @@ fn the_small_cross_encoder() {
     check_cross_encoder(&ModelSource::bundled_small(), "small_cross_encoder");
     let error = Embedder::builder().model(ModelSource::bundled_small()).build().unwrap_err().to_string();
     assert!(error.contains("bundled:small is a cross-encoder"), "{error}");
+    let error = ModelSource::parse("bundled:tiny").unwrap_err().to_string();
+    assert!(error.contains("bundled:tiny") && error.contains("`bundled:small`"), "{error}");
 }
 
 fn check_cross_encoder(source: &ModelSource, cases: &str) {
