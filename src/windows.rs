@@ -14,7 +14,7 @@ use crate::scoring::PairScore;
 ///
 /// let reranker = Reranker::builder().long_documents(LongDocuments::Windows(WindowOptions::new())).build()?;
 /// let long = format!("{} Paris is the capital of France.", "Bread is baked in an oven. ".repeat(500));
-/// let ranking = reranker.rerank("capital of France", &["Berlin is a city.", &long])?;
+/// let ranking = reranker.rerank("What is the capital of France?", &["Berlin is a city.", &long])?;
 /// assert_eq!(ranking.results()[0].index, 1);
 /// assert!(ranking.results()[0].window.is_some_and(|window| window.number == window.of));
 /// # Ok::<(), crossrank::Error>(())

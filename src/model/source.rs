@@ -69,8 +69,8 @@ impl ModelSource {
     /// use crossrank::{ModelSource, Reranker};
     ///
     /// let reranker = Reranker::builder().model(ModelSource::bundled_small()).build()?;
-    /// let results = reranker.rerank("Who wrote Faust?", &["A town in Hesse.", "Goethe wrote Faust."], None)?;
-    /// assert_eq!(results[0].index, 1);
+    /// let ranking = reranker.rerank("Who wrote Faust?", &["A town in Hesse.", "Goethe wrote Faust."])?;
+    /// assert_eq!(ranking.results()[0].index, 1);
     /// # Ok::<(), crossrank::Error>(())
     /// ```
     pub fn bundled_small() -> Self {
