@@ -50,7 +50,7 @@
 //! # Features
 //!
 //! - `cli` (default): the command line, with `bundled-models`, `fetch-runtime` and `hub`.
-//! - `bundled-models`: the two default models and a smaller cross-encoder (61 MB) inside the program.
+//! - `bundled-models`: the two default models and a smaller cross-encoder (62 MB) inside the program.
 //! - `hub`: models from the Hugging Face Hub, with an HTTP client (`ureq`, `rustls`). Without it the library has no
 //!   network code.
 //! - `fetch-runtime`: at build time, fetch the official ONNX Runtime library with pip if the machine has none; implies

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -36,7 +37,7 @@ class DevLists:
 
     def __init__(self, work, model=None, per_source=8, depth=30, pool=None):
         self.lists = Lists(work, "dev", pool)
-        self.weights = read_weights(work) if (work / "weights.json").exists() else {}
+        self.work = work
         self.depth = depth
         taken = self.lists.some_of_each_source(per_source, depth=depth)
         self.taken = {source: some for source, some in sorted(taken.items()) if len(some) >= 5}
@@ -47,6 +48,10 @@ class DevLists:
             self.passages = dict(zip(numbers, encoded))
             queries = [i for some in self.taken.values() for i in some]
             self.queries = dict(zip(queries, model.token_ids([self.lists.queries[i]["q"] for i in queries])))
+
+    @functools.cached_property
+    def weights(self):
+        return read_weights(self.work)
 
     def figures(self, score):
         """`score` is a function of (list number, candidates, teachers' scores)."""

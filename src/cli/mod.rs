@@ -36,7 +36,7 @@ use failure::Outcome;
 
 /// Rerank documents with a cross-encoder, compare it with a bi-encoder, and measure rankings, without any server.
 ///
-/// The models and ONNX Runtime run inside this process. Two models are built in, so that every command works without
+/// The models and ONNX Runtime run inside this process. Models are built in, so that every command works without
 /// a download; name a folder, or a model of the Hugging Face Hub, to use another one.
 #[derive(Debug, Parser)]
 #[command(
