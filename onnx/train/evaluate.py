@@ -166,9 +166,10 @@ def report_collection(folder, model, queries):
         questions = dict(zip(asked, model.token_ids([collection.texts[q] for q in asked])))
         runs["model"] = {q: model.scores([(questions[q], documents[i]) for i in rows[q]]) for q in asked}
         runs["model+bm25"] = {q: standardise(runs["model"][q]) + standardise(runs["bm25"][q]) for q in asked}
+        runs["model+bi+bm25"] = {q: standardise(runs["model"][q]) + runs["bi+bm25"][q] for q in asked}
     print(folder.name, f"{len(asked)} queries")
     for name, scores in runs.items():
-        print(f"  {name:12}", json.dumps(collection.measure(collection.run_of(scores))), flush=True)
+        print(f"  {name:14}", json.dumps(collection.measure(collection.run_of(scores))), flush=True)
 
 
 def main():
