@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from calibrated import METHODS, quantize_static, read_feeds, smooth
 from graph import add_opset, save, set_metadata
 
 PRECISIONS = {
@@ -25,6 +26,7 @@ PRECISIONS = {
     "int8-blocks": "MatMulNBits of ONNX Runtime: 8 bits in blocks, activations rounded block by block",
     "q4-blocks": "MatMulNBits of ONNX Runtime: 4 bits in blocks, arithmetic in fp32",
     "int8-dynamic": "onnxruntime.quantization.quantize_dynamic, one activation scale for a whole batch",
+    "int8-static": "onnxruntime.quantization.quantize_static, activation scales from calibration texts",
     "int8-rows": "8-bit arithmetic, one activation scale for each token",
 }
 
@@ -320,6 +322,23 @@ def quantize(model, precision, block=None, limit=EVERY_MACHINE_RANGE, keep=(), s
     return model
 
 
+def left(graph, node, values):
+    """A weight that stays as it is."""
+    graph.nodes.append(node)
+
+
+def quantize_calibrated(model, precision, feeds, method, alpha, keep, limit):
+    """Static int8, or any other precision whose activations are made easier to round first."""
+    if alpha is not None:
+        smooth(model, feeds, alpha)
+    if precision != "int8-static":
+        return quantize(model, precision, limit=limit, keep=keep)
+    model = quantize_static(model, feeds, method, keep, reduce_range=limit <= EVERY_MACHINE_RANGE)
+    rewrite(model, gather_int8, left, linear_int8(0), SMALLEST_WEIGHT)
+    set_metadata(model, precision=precision)
+    return model
+
+
 def copy_files(source, out):
     """Everything that stands beside the model, unchanged."""
     for path in sorted(source.rglob("*")):
@@ -344,18 +363,34 @@ def main():
     )  # fmt: skip
     parser.add_argument(
         "--limit", type=int, default=EVERY_MACHINE_RANGE,
-        help="int8-rows: largest weight integer (default 64; 127 is finer, but saturates on CPUs without VNNI)",
+        help="int8-rows, int8-static: largest weight integer (default 64; 127 is finer, but saturates on CPUs without VNNI)",
     )  # fmt: skip
     parser.add_argument(
         "--keep", action="append", default=[], metavar="PART",
-        help="int8-weights, int8-rows: weights with PART in their name stay in 16 bits, arithmetic in fp32 (may be repeated)",
+        help="int8-weights, int8-rows, int8-static: weights with PART in their name stay in 16 bits (int8-static: in 32), arithmetic in fp32 (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument("--calibrate", type=Path, metavar="PAIRS", help="int8-static, --smooth: texts as pairs.py writes them")
+    parser.add_argument("--method", choices=METHODS, default="minmax", help="int8-static: what an activation's range is (default minmax)")
+    parser.add_argument(
+        "--smooth", type=float, metavar="ALPHA",
+        help="int8-static, int8-dynamic, int8-rows: SmoothQuant's scaling before the rest; 0.5 is usual",
     )  # fmt: skip
     args = parser.parse_args()
+    calibrated = args.precision == "int8-static" or args.smooth is not None
+    if calibrated and args.calibrate is None:
+        parser.error("--calibrate PAIRS is needed for int8-static and for --smooth")
+    if args.smooth is not None and args.precision not in ("int8-static", "int8-dynamic", "int8-rows"):
+        parser.error(f"--smooth: {args.precision} does not round activations by the tensor or the token")
 
     model = onnx.load(args.source / "model.onnx")
     args.out.mkdir(parents=True, exist_ok=True)
     copy_files(args.source, args.out)
-    save(quantize(model, args.precision, args.block, args.limit, args.keep), args.out / "model.onnx")
+    if calibrated:
+        feeds = read_feeds(args.calibrate, args.source, model)
+        model = quantize_calibrated(model, args.precision, feeds, args.method, args.smooth, args.keep, args.limit)
+    else:
+        model = quantize(model, args.precision, args.block, args.limit, args.keep)
+    save(model, args.out / "model.onnx")
     print(f"{args.out / 'model.onnx'}: {(args.out / 'model.onnx').stat().st_size / 1e6:.1f} MB")
 
 
