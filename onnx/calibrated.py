@@ -96,6 +96,12 @@ def insert_after(graph, nodes):
     graph.node.extend(ordered)
 
 
+def of_equal_length(feeds):
+    """Those of at least the median length, cut to it: ONNX Runtime's histograms take tensors of one shape only."""
+    width = sorted(feed["input_ids"].shape[1] for feed in feeds)[len(feeds) // 2]
+    return [{name: ids[:, :width] for name, ids in feed.items()} for feed in feeds if feed["input_ids"].shape[1] >= width]
+
+
 def quantize_static(model, feeds, method, keep, reduce_range):
     """ONNX Runtime's own static quantisation of the weight products: a scale for each output channel of a weight and
     one, measured beforehand, for each activation. Products leave as fp32. Weights with one of `keep` in their name
@@ -111,6 +117,8 @@ def quantize_static(model, feeds, method, keep, reduce_range):
             return next(self.rest, None)
 
     methods = dict(zip(METHODS, (CalibrationMethod.MinMax, CalibrationMethod.Percentile, CalibrationMethod.Entropy)))
+    if method != "minmax":
+        feeds = of_equal_length(feeds)
     chosen = [node.name for node, _ in weight_products(model) if not any(part in node.input[1] for part in keep)]
     with tempfile.TemporaryDirectory() as folder:
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
