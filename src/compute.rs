@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// It is chosen when a model is loaded and holds for any file that has its weights in fp32, or in fewer bits that the graph
 /// widens to fp32, and does not round its activations; nothing has to be exported again. Attention, normalisation, activations
-/// and the head stay in fp32; word embeddings are kept in 16 bits where layers have integers, or in 8 if the file has them so.
+/// and the head stay in fp32; word embeddings are kept in as many bits as the layers, or in 8 if the file has them so.
 /// Each choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
@@ -35,7 +35,7 @@ pub enum ComputeType {
     Int16,
     /// 8-bit integers for the tokens of documents, and 16-bit ones where a cross-encoder's score depends on them most: for the
     /// tokens of the query and the special tokens around it, and in the feed-forward expansions of the first half of the
-    /// layers.
+    /// layers. Word embeddings have a scale for each 64 numbers.
     Int8,
 }
 

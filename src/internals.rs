@@ -27,7 +27,7 @@ pub fn different<S: AsRef<str>>(texts: &[S]) -> usize {
     pipeline::different(texts).0.len()
 }
 
-/// The number of batches.
+/// The number of batches, of a graph whose operations skip padding.
 pub fn plan(pairs: &Pairs, workers: usize) -> usize {
-    engine::batches(&pairs.0, workers).len()
+    engine::batches(&pairs.0, workers, true).len()
 }

@@ -5,8 +5,8 @@
 //! graph is not among them, because it scales a whole batch by its largest value). What is left is that a processor's
 //! kernels may add up the same numbers in another order for another number of rows. Which kernels run depends on a batch's
 //! shape alone: the first time that an engine meets a shape, the first and the last input of that batch are run alone too
-//! (the last rows are where kernels turn to other code). If a single bit differs, or the graph refuses a batch, the engine
-//! runs every input alone from then on.
+//! (the last rows are where kernels turn to other code, and the last input is the one with the most padding, if there is
+//! any). If a single bit differs, or the graph refuses a batch, the engine runs every input alone from then on.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,10 +19,19 @@ pub(super) struct Exactness(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Shapes that were compared: inputs and their length.
-    equal: HashSet<(usize, usize)>,
+    /// Those that were compared.
+    equal: HashSet<Shape>,
     /// A batch gave an input other bits than it has alone, or may do so.
     broken: bool,
+}
+
+/// What kernels see of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub(super) inputs: usize,
+    pub(super) length: usize,
+    /// Some of the inputs have padding.
+    pub(super) padded: bool,
 }
 
 /// How far a batch's shape is to be trusted.
@@ -42,7 +51,7 @@ impl Exactness {
         Self(Mutex::new(State { equal: HashSet::new(), broken: !batches }))
     }
 
-    pub(super) fn of(&self, shape: (usize, usize)) -> Trust {
+    pub(super) fn of(&self, shape: Shape) -> Trust {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (state.broken, state.equal.contains(&shape)) {
             (true, _) => Trust::Broken,
@@ -52,7 +61,7 @@ impl Exactness {
     }
 
     /// Records how a comparison of this shape turned out.
-    pub(super) fn learn(&self, shape: (usize, usize), equal: bool) {
+    pub(super) fn learn(&self, shape: Shape, equal: bool) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if equal {
             state.equal.insert(shape);

@@ -1,5 +1,7 @@
 //! The graph's inputs and outputs: which are fed, which is read, and whether they are what a text model has.
 
+use std::iter;
+
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
 use super::EngineOptions;
@@ -37,7 +39,9 @@ enum Feed {
     Mask,
     TypeIds,
     Positions,
-    /// How many tokens of each text come before the document: an input of rewritten graphs.
+    /// How many tokens each text has: an input of rewritten graphs.
+    Tokens,
+    /// How many tokens of each text come before the document: another one.
     QueryTokens,
     /// The one token with which the decoder of an encoder-decoder model starts.
     DecoderIds,
@@ -109,7 +113,7 @@ impl GraphIo {
 
     /// The names of the inputs, without those that rewriting added and the many for earlier tokens.
     pub(crate) fn input_names(&self) -> Vec<String> {
-        let shown = |input: &&Input| !matches!(input.feed, Feed::QueryTokens | Feed::Past { .. });
+        let shown = |input: &&Input| !matches!(input.feed, Feed::Tokens | Feed::QueryTokens | Feed::Past { .. });
         self.inputs.iter().filter(shown).map(|input| input.name.clone()).collect()
     }
 
@@ -140,14 +144,14 @@ impl GraphIo {
         }
     }
 
-    /// Runs a batch of inputs of one length; `hidden` is what the encoder's graph made of it, for a decoder's.
+    /// Runs a batch of inputs, padded to a length; `hidden` is what the encoder's graph made of it, for a decoder's.
     pub(super) fn run(
         &self,
         session: &SharedSession,
         batch: &[&Tokens],
+        length: usize,
         mut hidden: Option<DynValue>,
     ) -> Result<DynValue> {
-        let length = length(batch);
         let refused = refused(length);
         let mut tensor = |input: &Input| match input.feed {
             Feed::Hidden => hidden.take().ok_or_else(|| ort::Error::new("there are no vectors of an encoder")),
@@ -157,14 +161,14 @@ impl GraphIo {
         session.run(&self.names, &inputs).map_err(refused)
     }
 
-    /// Hands each input's part of the output for a batch to `each`, in their order.
+    /// Hands each input's part of the output for a batch, without padding, to `each`, in their order.
     pub(super) fn outputs(
         &self,
         value: &DynValue,
         batch: &[&Tokens],
+        length: usize,
         mut each: impl FnMut(usize, Output<'_>) -> Result<()>,
     ) -> Result<()> {
-        let length = length(batch);
         let mut converted = Vec::new();
         let (shape, values) = floats(value, &mut converted).map_err(refused(length))?;
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
@@ -183,8 +187,16 @@ impl GraphIo {
                     .map_or(String::new(), |width| format!(" (its last dimension was {width} when it was loaded)"))
             )));
         }
-        let outputs = values.chunks_exact(values.len() / batch.len()).enumerate();
-        outputs.into_iter().try_for_each(|(index, values)| each(index, Output { shape: &shape[1..], values }))
+        let mut shape = shape[1..].to_vec();
+        let by_token = shape.len() == 2 && shape[0] == length;
+        for (index, mut values) in values.chunks_exact(values.len() / batch.len()).enumerate() {
+            if by_token {
+                shape[0] = batch[index].ids.len();
+                values = &values[..shape[0] * shape[1]];
+            }
+            each(index, Output { shape: &shape, values })?;
+        }
+        Ok(())
     }
 
     fn tensor(&self, input: &Input, batch: &[&Tokens], length: usize) -> ort::Result<DynValue> {
@@ -192,14 +204,25 @@ impl GraphIo {
         let first = self.first_position as i64;
         let mut values: Vec<i64> = Vec::with_capacity(batch.len() * length);
         for tokens in batch {
+            let padding = length - tokens.ids.len().min(length);
             match input.feed {
-                Feed::Ids => values.extend(tokens.ids.iter().map(|id| i64::from(*id))),
-                Feed::TypeIds => values.extend(tokens.type_ids.iter().map(|id| i64::from(*id))),
+                // Padding is skipped (`graph::TOKENS`): its numbers must only be valid.
+                Feed::Ids => {
+                    values.extend(tokens.ids.iter().map(|id| i64::from(*id)));
+                    values.extend(iter::repeat_n(tokens.ids.last().map_or(0, |id| i64::from(*id)), padding));
+                }
+                Feed::TypeIds => {
+                    values.extend(tokens.type_ids.iter().map(|id| i64::from(*id)));
+                    values.extend(iter::repeat_n(0, padding));
+                }
                 Feed::Mask => {
                     let attended = tokens.ids.len() - tokens.unattended.min(tokens.ids.len());
                     values.extend((0..tokens.ids.len()).map(|token| i64::from(token < attended)));
+                    values.extend(iter::repeat_n(1, padding));
                 }
                 Feed::Positions => values.extend(first..first + length as i64),
+                Feed::Tokens if padding == 0 => values.push(graph::ALL_TOKENS),
+                Feed::Tokens => values.push(tokens.ids.len() as i64),
                 Feed::QueryTokens => values.push(tokens.of_query as i64),
                 Feed::DecoderIds => values.push(self.decoder_start),
                 Feed::DecoderMask => values.push(1),
@@ -207,7 +230,7 @@ impl GraphIo {
             }
         }
         match input.feed {
-            Feed::QueryTokens => Ok(Tensor::from_array(([batch.len()], values))?.into_dyn()),
+            Feed::Tokens | Feed::QueryTokens => Ok(Tensor::from_array(([batch.len()], values))?.into_dyn()),
             Feed::DecoderIds | Feed::DecoderMask => integers([batch.len(), 1], values, input.element),
             Feed::Past { heads, size } => nothing([batch.len(), heads, 0, size], input.element),
             Feed::LogitsToKeep => integers([], vec![1], input.element),
@@ -239,11 +262,6 @@ fn nothing(shape: [usize; 4], element: TensorElementType) -> ort::Result<DynValu
     })
 }
 
-/// The number of tokens of a batch's inputs.
-fn length(batch: &[&Tokens]) -> usize {
-    batch.first().map_or(0, |tokens| tokens.ids.len())
-}
-
 fn refused(length: usize) -> impl Fn(ort::Error) -> Error {
     move |error| {
         let message = format!("ONNX Runtime failed on an input of {length} tokens");
@@ -266,6 +284,7 @@ fn feed(name: &str, shape: &[i64], part: Part) -> Option<Feed> {
         "decoder_attention_mask" => Feed::DecoderMask,
         "num_logits_to_keep" | "logits_to_keep" => Feed::LogitsToKeep,
         "use_cache_branch" => Feed::UseCache,
+        graph::TOKENS => Feed::Tokens,
         graph::QUERY_TOKENS => Feed::QueryTokens,
         _ if name.starts_with("past_key_values.") => {
             let &[_, heads, _, size] = shape else { return None };

@@ -8,11 +8,12 @@
 //! still run (`kernels::team`): with fewer batches than cores, the cores work together.
 //!
 //! A pair's score belongs to the pair: neither its neighbours, nor their order, nor the number of workers change a bit of
-//! it. Long inputs run alone; short ones run in batches of one length, without padding, and only as long as [`exact`]
-//! finds that this changes nothing.
+//! it. Long inputs run alone; short ones run in batches of one length, or of neighbouring lengths where the graph's operations
+//! skip padding, and only as long as [`exact`] finds that this changes nothing.
 
 mod exact;
 mod graph_io;
+mod layers;
 mod operators;
 mod plan;
 mod session;
@@ -28,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{Isa, Team};
 use crate::model::OnnxFile;
 use crate::text::Tokens;
-use exact::{Exactness, Trust};
+use exact::{Exactness, Shape, Trust};
 pub(crate) use graph_io::{Output, OutputKind};
 #[cfg(feature = "internals")]
 pub(crate) use plan::batches;
@@ -139,7 +140,7 @@ impl Engine {
         inputs: &[Tokens],
         reduce: impl Fn(&Tokens, Output<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<T>> {
-        let batches = plan::batches(inputs, self.threads());
+        let batches = plan::batches(inputs, self.threads(), self.stages.pads());
         // Only this crate's kernels divide their work among threads.
         let helpers = if self.runs_as == ComputeType::OnnxRuntime { 1 } else { MOST_HELPED };
         let workers = self.threads().min(batches.len().saturating_mul(helpers));
@@ -176,20 +177,22 @@ impl Engine {
     /// Runs one input as a batch of one.
     fn alone<T>(&self, input: &Tokens, reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>) -> Result<T> {
         let mut result = None;
-        self.stages.run(&[input], |_, output| {
+        self.stages.run(&[input], input.ids.len(), |_, output| {
             result = Some(reduce(input, output));
             Ok(())
         })?;
         result.unwrap_or_else(|| Err(Error::new(ErrorKind::Inference, "ONNX Runtime gave an empty output")))
     }
 
-    /// Runs inputs of one length in one batch, or one by one where a batch would change their results.
+    /// Runs inputs in one batch, the longest first, or one by one where a batch would change their results.
     fn together<T>(&self, batch: &[&Tokens], reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>) -> Vec<Result<T>> {
         if batch.len() > 1 {
-            let shape = (batch.len(), batch[0].ids.len());
+            let length = plan::padded(batch[0].ids.len(), self.stages.pads());
+            let padded = batch.iter().any(|input| input.ids.len() < length);
+            let shape = Shape { inputs: batch.len(), length, padded };
             let trust = self.exactness.of(shape);
             if trust != Trust::Broken {
-                match self.batch(batch, trust, reduce) {
+                match self.batch(batch, length, trust, reduce) {
                     Ok(Some(results)) => {
                         self.exactness.learn(shape, true);
                         return results;
@@ -207,6 +210,7 @@ impl Engine {
     fn batch<T>(
         &self,
         batch: &[&Tokens],
+        length: usize,
         trust: Trust,
         reduce: &impl Fn(&Tokens, Output<'_>) -> Result<T>,
     ) -> Result<Option<Vec<Result<T>>>> {
@@ -217,7 +221,7 @@ impl Engine {
         let alone: Vec<(usize, Vec<u32>)> = compared.iter().map(alone).collect::<Result<_>>()?;
         let mut results = Vec::with_capacity(batch.len());
         let mut equal = true;
-        self.stages.run(batch, |index, output| {
+        self.stages.run(batch, length, |index, output| {
             equal &= alone.iter().all(|(compared, bits)| *compared != index || *bits == exact::bits(output));
             results.push(reduce(batch[index], output));
             Ok(())

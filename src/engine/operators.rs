@@ -7,8 +7,8 @@
 //!
 //! - The tables and the layers live in [`Operators`], which the session outlives in no case: `SharedSession` drops the
 //!   session first. They are never changed after they were made, so any number of threads may read them.
-//! - A kernel's state is a pointer to a layer, or a boxed [`AttentionKernel`], read only, and destroyed by ONNX Runtime's
-//!   call of `KernelDestroy`.
+//! - A kernel's state is a pointer to a layer, or a box ([`AttentionKernel`], [`FeedForward`]), read only, and destroyed by
+//!   ONNX Runtime's call of `KernelDestroy`.
 //! - Inputs and outputs are asked of ONNX Runtime in each call, with their type and shape checked before their memory is
 //!   looked at. An output has the shape that was asked for, and is written by one call alone.
 //! - No panic crosses the border: it becomes an error status.
@@ -16,19 +16,21 @@
 use std::ffi::{CStr, CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use ort::AsPointer;
 use ort::session::builder::SessionBuilder;
 use ort::sys;
 
+use super::layers::{self, Texts};
 use crate::graph::{self, Layer};
-use crate::kernels::{Attention, Heads, Isa, LayerNorm, Linear, Mask, Table};
+use crate::kernels::{Attention, Heads, Isa, LayerNorm, Mask, Table};
 
 /// The operations of one graph, with its packed layers.
 #[derive(Debug)]
 pub(super) struct Operators {
     domain: NonNull<sys::OrtCustomOpDomain>,
-    _tables: [Box<Operation>; 4],
+    _tables: [Box<Operation>; 5],
 }
 
 // SAFETY: nothing in it is changed after it was made; see the head of this file.
@@ -49,7 +51,7 @@ struct Operation {
 /// What the nodes of an operation choose from by their index.
 enum Constants {
     None,
-    Layers(Vec<Layer>),
+    Layers(Arc<[Layer]>),
     Norms(Vec<LayerNorm>),
     Tables(Vec<Table>),
 }
@@ -58,6 +60,13 @@ impl std::fmt::Debug for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Operation").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Two layers, of which one reads the other.
+struct FeedForward {
+    layers: Arc<[Layer]>,
+    first: usize,
+    then: usize,
 }
 
 struct AttentionKernel {
@@ -69,14 +78,23 @@ type Outcome<T> = Result<T, String>;
 
 impl Operators {
     pub(super) fn new(layers: Vec<Layer>, norms: Vec<LayerNorm>, tables: Vec<Table>) -> ort::Result<Self> {
+        let layers = Arc::from(layers);
         let operations = [
             Operation::boxed(
                 graph::LINEAR,
-                Constants::Layers(layers),
-                [2, 1],
+                Constants::Layers(Arc::clone(&layers)),
+                [3, 1],
                 create_indexed,
                 compute_linear,
                 destroy_nothing,
+            ),
+            Operation::boxed(
+                graph::FEED_FORWARD,
+                Constants::Layers(layers),
+                [3, 1],
+                create_feed_forward,
+                compute_feed_forward,
+                destroy_feed_forward,
             ),
             Operation::boxed(
                 graph::NORM,
@@ -97,7 +115,7 @@ impl Operators {
             Operation::boxed(
                 graph::ATTENTION,
                 Constants::None,
-                [4, 1],
+                [5, 1],
                 create_attention,
                 compute_attention,
                 destroy_attention,
@@ -204,8 +222,11 @@ unsafe extern "system" fn input_type(table: *const sys::OrtCustomOp, index: usiz
     // SAFETY: as in `name_of`.
     let operation = unsafe { Operation::of(table) };
     let is = |name: &str| operation.name.as_bytes() == name.as_bytes();
-    // The second input of a layer is a number of tokens, that of an embedding the tokens; all others are tensors of floats.
-    if (index == 1 && is(graph::LINEAR)) || is(graph::EMBEDDING) {
+    // Numbers of tokens, and the tokens of an embedding; all others are tensors of floats.
+    if (index >= 1 && (is(graph::LINEAR) || is(graph::FEED_FORWARD)))
+        || (index == 3 && is(graph::ATTENTION))
+        || is(graph::EMBEDDING)
+    {
         sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
     } else {
         sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
@@ -360,41 +381,98 @@ unsafe extern "system" fn compute_linear(
         // SAFETY: the kernel is what `create_indexed` made, and the context is that of this call.
         unsafe {
             let layer = &*kernel.cast_const().cast::<Layer>();
-            let rows = input::<f32>(context, 0)?.ok_or("it has no input")?;
-            let mut shape = rows.shape;
-            match shape.last_mut() {
-                Some(size) if *size == layer.coarse.inputs() as i64 => *size = layer.coarse.columns() as i64,
-                _ => return Err(format!("a layer of {} inputs got {shape:?}", layer.coarse.inputs())),
-            }
-            let out = output(context, &shape)?;
-            match (&layer.precise, input::<i64>(context, 1)?) {
-                (Some(precise), Some(of_query)) => match *shape.as_slice() {
-                    [batch, tokens, _] if of_query.values.len() as i64 == batch => {
-                        run_parts(&layer.coarse, precise, of_query.values, tokens as usize, rows.values, out);
-                    }
-                    // What has no tokens any more, as behind a pooling, is no document's.
-                    _ => precise.run(rows.values, out),
-                },
-                _ => layer.coarse.run(rows.values, out),
+            let call = Call::of(context, layer.inputs(), layer.columns())?;
+            match call.texts() {
+                Some(texts) => layer.run(&texts, call.rows, call.out),
+                None => layer.run_all(call.rows, call.out),
             }
         }
         Ok(())
     })
 }
 
-/// Runs a layer for texts of `tokens` tokens: the first `of_query` of each precisely, the others coarsely.
-fn run_parts(coarse: &Linear, precise: &Linear, of_query: &[i64], tokens: usize, rows: &[f32], out: &mut [f32]) {
-    if tokens == 0 {
-        return;
+/// What a layer, or two, are called with.
+struct Call<'a> {
+    shape: Vec<i64>,
+    rows: &'a [f32],
+    lengths: &'a [i64],
+    of_query: Option<&'a [i64]>,
+    out: &'a mut [f32],
+}
+
+impl Call<'_> {
+    /// # Safety
+    ///
+    /// The context must be that of the call.
+    unsafe fn of(context: *mut sys::OrtKernelContext, inputs: usize, columns: usize) -> Outcome<Self> {
+        // SAFETY: as the caller promises; the operation's table has these types.
+        unsafe {
+            let rows = input::<f32>(context, 0)?.ok_or("it has no input")?;
+            let mut shape = rows.shape;
+            match shape.last_mut() {
+                Some(size) if *size == inputs as i64 => *size = columns as i64,
+                _ => return Err(format!("a layer of {inputs} inputs got {shape:?}")),
+            }
+            let lengths = input::<i64>(context, 1)?.ok_or("it has no numbers of tokens")?.values;
+            let of_query = input::<i64>(context, 2)?.map(|of_query| of_query.values);
+            let out = output(context, &shape)?;
+            Ok(Self { shape, rows: rows.values, lengths, of_query, out })
+        }
     }
-    let texts = rows.chunks_exact(tokens * coarse.inputs()).zip(out.chunks_exact_mut(tokens * coarse.columns()));
-    for ((rows, out), of_query) in texts.zip(of_query) {
-        let first = usize::try_from(*of_query).unwrap_or(0).min(tokens);
-        let (rows, other_rows) = rows.split_at(first * coarse.inputs());
-        let (out, other_out) = out.split_at_mut(first * coarse.columns());
-        precise.run(rows, out);
-        coarse.run(other_rows, other_out);
+
+    /// Where the texts lie; nothing where there are no tokens any more, as behind a pooling.
+    fn texts(&self) -> Option<Texts> {
+        match *self.shape.as_slice() {
+            [batch, tokens, _] if self.lengths.len() as i64 == batch => {
+                Some(Texts::new(tokens as usize, self.lengths, self.of_query))
+            }
+            _ => None,
+        }
     }
+}
+
+unsafe extern "system" fn create_feed_forward(
+    table: *const sys::OrtCustomOp,
+    _: *const sys::OrtApi,
+    info: *const sys::OrtKernelInfo,
+    kernel: *mut *mut c_void,
+) -> sys::OrtStatusPtr {
+    status(|| {
+        // SAFETY: the table is an operation's, `info` is valid, and `kernel` is the place for the result.
+        unsafe {
+            let Constants::Layers(layers) = &Operation::of(table).constants else {
+                return Err("it has no layers".to_owned());
+            };
+            let (first, then) = (integer(info, c"index")?, integer(info, c"then")?);
+            let fit = layers.get(first).zip(layers.get(then)).is_some_and(|(a, b)| a.columns() == b.inputs());
+            if !fit {
+                return Err(format!("the layers {first} and {then} do not fit each other"));
+            }
+            *kernel = Box::into_raw(Box::new(FeedForward { layers: Arc::clone(layers), first, then })).cast();
+        }
+        Ok(())
+    })
+}
+
+unsafe extern "system" fn destroy_feed_forward(kernel: *mut c_void) {
+    // SAFETY: it is what `create_feed_forward` made, and is destroyed once.
+    drop(unsafe { Box::from_raw(kernel.cast::<FeedForward>()) });
+}
+
+unsafe extern "system" fn compute_feed_forward(
+    kernel: *mut c_void,
+    context: *mut sys::OrtKernelContext,
+) -> sys::OrtStatusPtr {
+    status(|| {
+        // SAFETY: the kernel is what `create_feed_forward` made, and the context is that of this call.
+        unsafe {
+            let FeedForward { layers, first, then } = &*kernel.cast_const().cast::<FeedForward>();
+            let (first, then) = (&layers[*first], &layers[*then]);
+            let call = Call::of(context, first.inputs(), then.columns())?;
+            layers::feed_forward(first, then, call.texts().as_ref(), call.rows, call.out);
+        }
+        Ok(())
+    })
 }
 
 unsafe extern "system" fn create_attention(
@@ -441,7 +519,11 @@ unsafe extern "system" fn compute_attention(
             if of_key != batch || sizes(&value)? != [batch, tokens] || queries > tokens {
                 return Err(format!("attention got {:?}, {:?} and {:?}", query.shape, key.shape, value.shape));
             }
-            let mask = match input::<f32>(context, 3)? {
+            let lengths = input::<i64>(context, 3)?.ok_or("it has no numbers of tokens")?.values;
+            if lengths.len() as i64 != query.shape[0] {
+                return Err(format!("attention got {:?} and {} numbers of tokens", query.shape, lengths.len()));
+            }
+            let mask = match input::<f32>(context, 4)? {
                 Some(mask) => mask_of(mask, batch, heads.count, queries, tokens)?,
                 None => None,
             };
@@ -452,6 +534,7 @@ unsafe extern "system" fn compute_attention(
                 batch,
                 queries,
                 tokens,
+                lengths: Some(lengths),
                 query: query.values,
                 key: key.values,
                 value: value.values,

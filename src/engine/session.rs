@@ -77,7 +77,7 @@ impl SharedSession {
                 #[cfg(feature = "bundled-models")]
                 Graph::File(Weights::Static(bytes)) => (builder.commit_from_memory(bytes)?, None),
                 Graph::File(Weights::Shared(bytes)) => (builder.commit_from_memory(bytes)?, None),
-                Graph::Rewritten(Rewritten { model, layers, norms, tables }) => {
+                Graph::Rewritten(Rewritten { model, layers, norms, tables, .. }) => {
                     let operators = Operators::new(layers, norms, tables)?;
                     operators.register(&builder)?;
                     (builder.commit_from_memory(&model)?, Some(operators))

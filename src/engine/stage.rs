@@ -24,6 +24,8 @@ struct Stage {
     io: GraphIo,
     /// Layers of it run on this crate's kernels.
     on_kernels: bool,
+    /// The texts of a batch may be padded at their ends.
+    pads: bool,
 }
 
 /// The loaded graphs of a model.
@@ -53,7 +55,11 @@ impl Stage {
         options: EngineOptions,
     ) -> Result<Self> {
         let name = file.title(model);
-        let (session, on_kernels) = match rewritten(file, &name, workers, options.compute)? {
+        let rewritten = rewritten(file, &name, workers, options.compute)?;
+        // The next word is that of the last token.
+        let pads =
+            options.output != OutputKind::NextToken && rewritten.as_ref().is_some_and(|rewritten| rewritten.pads);
+        let (session, on_kernels) = match rewritten {
             Some(rewritten) => match SharedSession::new(runtime, Graph::Rewritten(rewritten), &name) {
                 // In fp32 this crate's kernels are for speed: a graph that they do not fit runs without them, and says so.
                 Err(error) if options.compute == ComputeType::Float32 => {
@@ -66,11 +72,11 @@ impl Stage {
         };
         let output = if file.part == Part::Encoder { OutputKind::TokenVectors } else { options.output };
         let io = GraphIo::read(&session, &name, file.part, EngineOptions { output, ..options })?;
-        Ok(Self { session, io, on_kernels })
+        Ok(Self { session, io, on_kernels, pads: pads && on_kernels })
     }
 
-    fn run(&self, batch: &[&Tokens], hidden: Option<DynValue>) -> Result<DynValue> {
-        self.io.run(&self.session, batch, hidden)
+    fn run(&self, batch: &[&Tokens], length: usize, hidden: Option<DynValue>) -> Result<DynValue> {
+        self.io.run(&self.session, batch, length, hidden)
     }
 }
 
@@ -126,13 +132,23 @@ impl Stages {
         self.last.io.fix_width(width);
     }
 
-    /// Runs a batch of inputs of one length, and hands each input's output to `each`, in their order.
-    pub(super) fn run(&self, batch: &[&Tokens], each: impl FnMut(usize, Output<'_>) -> Result<()>) -> Result<()> {
+    /// Whether the texts of a batch may be padded at their ends.
+    pub(super) fn pads(&self) -> bool {
+        self.before.is_empty() && self.last.pads
+    }
+
+    /// Runs a batch of inputs of this length, or padded to it, and hands each input's output to `each`, in their order.
+    pub(super) fn run(
+        &self,
+        batch: &[&Tokens],
+        length: usize,
+        each: impl FnMut(usize, Output<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut hidden = None;
         for stage in &self.before {
-            hidden = Some(stage.run(batch, hidden)?);
+            hidden = Some(stage.run(batch, length, hidden)?);
         }
-        let value = self.last.run(batch, hidden)?;
-        self.last.io.outputs(&value, batch, each)
+        let value = self.last.run(batch, length, hidden)?;
+        self.last.io.outputs(&value, batch, length, each)
     }
 }

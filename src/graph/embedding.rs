@@ -17,11 +17,12 @@ pub(super) fn rewrite(view: &mut View, numbers: Numbers, done_with: &(dyn Fn(&[u
     let mut tables = Vec::new();
     for index in 0..view.nodes.len() {
         let Some(found) = plain(view, index).or_else(|| widened(view, index)) else { continue };
-        // Tables of 8 bits stay so. Otherwise 16 are near fp32: the least that integers are to be.
+        // Tables of 8 bits stay so, and 16 are near fp32. With one scale a row, 8 would be too few (`benches/NOTES.md`).
         let kept = match (numbers, &found.scales) {
             (_, Some(_)) => TableNumbers::Int8,
             (Numbers::Float32, None) => TableNumbers::Float32,
-            (Numbers::Int16 | Numbers::Int8, None) => TableNumbers::Int16,
+            (Numbers::Int16, None) => TableNumbers::Int16,
+            (Numbers::Int8, None) => TableNumbers::Int8Blocks,
         };
         let Some(table) = read(view, &found, kept, done_with) else { continue };
         let attributes = vec![AttributeProto::new_int("index", tables.len() as i64)];

@@ -6,6 +6,7 @@
 
 mod attention;
 mod embedding;
+mod feed_forward;
 mod first_token;
 mod linear;
 mod norm;
@@ -23,19 +24,26 @@ use view::View;
 
 /// The domain of the operations.
 pub(crate) const DOMAIN: &str = "crossrank";
-/// `y = x · W + b`, with GELU where the layer has it; `index` is its place in [`Rewritten::layers`]. Its second input, where
-/// it has one, is [`QUERY_TOKENS`].
+/// `y = x · W + b`, with GELU where the layer has it; `index` is its place in [`Rewritten::layers`]. Its second input is
+/// [`TOKENS`], and its third, where it has one, [`QUERY_TOKENS`].
 pub(crate) const LINEAR: &str = "Linear";
-/// Attention over Q, K, V and perhaps a mask; `heads`, `head_size` and `scale`.
+/// One layer after the other, `index` and `then`; the other inputs are those of a layer.
+pub(crate) const FEED_FORWARD: &str = "FeedForward";
+/// Attention over Q, K and V, with [`TOKENS`] and perhaps a mask; `heads`, `head_size` and `scale`.
 pub(crate) const ATTENTION: &str = "Attention";
 /// Layer normalisation, of the sum of two inputs where it has two; `index` is its place in [`Rewritten::norms`].
 pub(crate) const NORM: &str = "LayerNorm";
 /// The rows of a table; `index` is its place in [`Rewritten::tables`].
 pub(crate) const EMBEDDING: &str = "Embedding";
-/// An input that the rewritten graph has beside those of the file: for each text of a batch, how many of its tokens come
+/// An input that the rewritten graph has beside those of the file: for each text of a batch, how many tokens it has. What
+/// follows them is padding, which layers and attention skip.
+pub(crate) const TOKENS: &str = "crossrank.tokens";
+/// The number of [`TOKENS`] of a text that is not padded, however many its graph makes of them.
+pub(crate) const ALL_TOKENS: i64 = i64::MAX;
+/// Another one: for each text of a batch, how many of its tokens come
 /// first and are computed more precisely than the others.
 pub(crate) const QUERY_TOKENS: &str = "crossrank.query_tokens";
-/// The attribute of a `Linear` that sees first tokens alone.
+/// The attribute of a `Linear` or a `FeedForward` that sees first tokens alone.
 const FIRST_TOKEN: &str = "first_token";
 
 /// Operators of graphs that were quantised, activations and all.
@@ -53,6 +61,8 @@ pub(crate) struct Rewritten {
     pub(crate) norms: Vec<LayerNorm>,
     /// The tables that its nodes name.
     pub(crate) tables: Vec<Table>,
+    /// Whether texts may be padded at their ends.
+    pub(crate) pads: bool,
 }
 
 /// A layer, once or twice.
@@ -86,6 +96,7 @@ pub(crate) fn rewrite(file: &FileBytes, isa: Isa, compute: Numbers) -> Option<Re
     let norms = norm::rewrite(&mut view, isa);
     first_token::rewrite(&mut view);
     let packings = packings(&layers, &uses(&view, layers.len()), compute);
+    feed_forward::rewrite(&mut view, &layers);
     let packed = layers.par_iter().zip(packings).map(|(layer, packing)| {
         let packed = pack(&view, layer, packing, isa);
         if let Some(raw) = view.tensor(&layer.weights).and_then(|tensor| tensor.raw_data.clone()) {
@@ -95,15 +106,80 @@ pub(crate) fn rewrite(file: &FileBytes, isa: Isa, compute: Numbers) -> Option<Re
     });
     let layers = packed.collect::<Option<_>>()?;
     let tables = embedding::rewrite(&mut view, compute, &done_with);
-    if compute == Numbers::Int8 {
-        view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));
-        for node in view.nodes.iter_mut().filter(|node| is_ours(node, LINEAR)) {
-            node.input.push(QUERY_TOKENS.to_owned());
-        }
-    }
+    add_counts(&mut view, compute);
+    let pads = pads(&view);
     model.graph = Some(view.finish());
     model.opset_import.push(OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1 });
-    Some(Rewritten { model: onnx::write(&model), layers, norms, tables })
+    Some(Rewritten { model: onnx::write(&model), layers, norms, tables, pads })
+}
+
+/// Gives layers and attention the numbers of tokens that they are to look at.
+fn add_counts(view: &mut View, compute: Numbers) {
+    view.add_input(ValueInfoProto::integer_for_each_text(TOKENS));
+    if compute == Numbers::Int8 {
+        view.add_input(ValueInfoProto::integer_for_each_text(QUERY_TOKENS));
+    }
+    for node in &mut view.nodes {
+        if is_ours(node, ATTENTION) {
+            node.input.insert(3, TOKENS.to_owned());
+        } else if is_ours(node, LINEAR) || is_ours(node, FEED_FORWARD) {
+            node.input.push(TOKENS.to_owned());
+            if compute == Numbers::Int8 {
+                node.input.push(QUERY_TOKENS.to_owned());
+            }
+        }
+    }
+}
+
+/// Operators that compute each token's numbers from that token's, or from the tokens before it, and those that only move
+/// numbers (masks among them, which are of no use where padding is skipped).
+const BY_TOKEN: [&str; 38] = [
+    "Add",
+    "And",
+    "Cast",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "CumSum",
+    "Div",
+    "Equal",
+    "Erf",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "Gemm",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "IsNaN",
+    "LayerNormalization",
+    "Less",
+    "LessOrEqual",
+    "MatMul",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "Pow",
+    "Range",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Unsqueeze",
+    "Where",
+];
+
+/// Whether texts of a batch may be padded at their ends: attention, the one thing that mixes tokens, is all this crate's and
+/// skips what is behind a text. (That a text's bits stay the same is looked at besides, where such batches run.)
+fn pads(view: &View) -> bool {
+    let nodes = || view.order().into_iter().map(|index| &view.nodes[index]);
+    nodes().any(|node| is_ours(node, ATTENTION))
+        && nodes().all(|node| node.domain == DOMAIN || BY_TOKEN.contains(&node.op_type.as_str()))
 }
 
 /// In which numbers layers are packed.

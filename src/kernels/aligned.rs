@@ -1,9 +1,46 @@
 //! Memory that begins on a cache line.
 
+use memmap2::MmapMut;
+
 /// Bytes in 64-byte lines, all zero at first.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Aligned {
     lines: Vec<Line>,
+}
+
+/// Bytes that stay for as long as a model does, all zero at first.
+///
+/// They are pages from the system and not the allocator's: packing a layer also takes memory for a moment, and the allocator
+/// would keep the holes that this leaves between the packed layers.
+#[derive(Debug)]
+pub(super) enum Lasting {
+    Pages(MmapMut),
+    Lines(Aligned),
+}
+
+/// Fewer bytes are not worth pages of their own.
+const FEWEST_IN_PAGES: usize = 1 << 15;
+
+impl Lasting {
+    pub(super) fn zeroed(bytes: usize) -> Self {
+        let pages = if bytes < FEWEST_IN_PAGES { None } else { MmapMut::map_anon(bytes).ok() };
+        // Where the system gives no pages, the allocator may have some, or ends the program as it does everywhere.
+        pages.map_or_else(|| Self::Lines(Aligned::zeroed(bytes)), Self::Pages)
+    }
+
+    pub(super) fn as_ptr(&self) -> *const u8 {
+        match self {
+            Self::Pages(pages) => pages.as_ptr(),
+            Self::Lines(lines) => lines.as_ptr(),
+        }
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+        match self {
+            Self::Pages(pages) => pages,
+            Self::Lines(lines) => lines.as_mut_slice(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -44,6 +44,8 @@ pub(crate) struct Attention<'a> {
     /// Tokens that ask, and tokens that are asked; the former are the first of the latter or all of them.
     pub(crate) queries: usize,
     pub(crate) tokens: usize,
+    /// The tokens that each text really has, where they may be fewer: what follows them is padding.
+    pub(crate) lengths: Option<&'a [i64]>,
     /// `[batch, queries, width]`.
     pub(crate) query: &'a [f32],
     /// `[batch, tokens, width]`.
@@ -81,13 +83,21 @@ const MOST_ROWS: usize = 16;
 const NO_BIAS: [f32; 64] = [0.0; 64];
 
 impl Attention<'_> {
-    /// Writes `[batch, queries, width]`.
+    /// The tokens of a text that ask, and those that are asked, without its padding.
+    fn sizes(&self, text: usize) -> (usize, usize) {
+        let length = self.lengths.and_then(|lengths| usize::try_from(lengths[text]).ok());
+        let length = length.map_or(self.tokens, |length| length.min(self.tokens));
+        (self.queries.min(length), length)
+    }
+
+    /// Writes `[batch, queries, width]`; zeros for padding.
     pub(crate) fn run(&self, out: &mut [f32]) {
         let width = self.heads.width();
         assert!(
             self.query.len() == self.batch * self.queries * width
                 && self.key.len() == self.batch * self.tokens * width
                 && self.value.len() == self.key.len()
+                && self.lengths.is_none_or(|lengths| lengths.len() == self.batch)
                 && out.len() == self.query.len(),
             "the operands of attention do not fit each other"
         );
@@ -124,14 +134,19 @@ impl Attention<'_> {
     unsafe fn head(&self, scratch: &mut Scratch, text: usize, head: usize, out: *mut f32) {
         let Heads { size, .. } = self.heads;
         let (width, panel) = (self.heads.width(), self.isa.panel());
+        let (queries, tokens) = self.sizes(text);
+        for padding in queries..self.queries {
+            // SAFETY: as the caller promises.
+            unsafe { out.add(padding * width + head * size).write_bytes(0, size) };
+        }
         let first = text * self.tokens * width + head * size;
-        pack_columns(&mut scratch.keys, panel, self.tokens, size, |token| &self.key[first + token * width..][..size]);
-        pack_rows(&mut scratch.values, panel, self.tokens, size, |token| &self.value[first + token * width..][..size]);
-        let stride = self.tokens.next_multiple_of(panel);
+        pack_columns(&mut scratch.keys, panel, tokens, size, |token| &self.key[first + token * width..][..size]);
+        pack_rows(&mut scratch.values, panel, tokens, size, |token| &self.value[first + token * width..][..size]);
+        let stride = tokens.next_multiple_of(panel);
         scratch.scores.grow(MOST_ROWS * stride * 4);
         let scales = [self.scale; MOST_ROWS];
         let query = &self.query[text * self.queries * width + head * size..];
-        for (from, height) in tiles(self.queries, self.isa.rows()) {
+        for (from, height) in tiles(queries, self.isa.rows()) {
             let tile = Tile {
                 a: query[from * width..].as_ptr().cast(),
                 a_stride: width * 4,
@@ -149,7 +164,7 @@ impl Attention<'_> {
                 columns: panel,
             };
             let scores = scratch.scores.as_mut_ptr().cast::<f32>();
-            for index in 0..self.tokens.div_ceil(panel) {
+            for index in 0..tokens.div_ceil(panel) {
                 // SAFETY: the queries are `height` rows of `size` numbers, the packed keys and the scores have whole
                 // panels, and `isa` was detected.
                 unsafe {
@@ -159,7 +174,7 @@ impl Attention<'_> {
             }
             let mut sums = [1f32; MOST_ROWS];
             for (row, sum) in sums.iter_mut().enumerate().take(height) {
-                let scores = &mut scratch.scores.as_floats()[row * stride..][..self.tokens];
+                let scores = &mut scratch.scores.as_floats()[row * stride..][..tokens];
                 if let Some(mask) = &self.mask {
                     let [of_text, of_head, of_query] = mask.strides;
                     let mask = &mask.values[text * of_text + head * of_head + (from + row) * of_query..];
@@ -177,8 +192,8 @@ impl Attention<'_> {
                     let tile = Tile {
                         a: scratch.scores.as_ptr(),
                         a_stride: stride * 4,
-                        b: scratch.values.as_ptr().add(index * panel * self.tokens * 4),
-                        groups: self.tokens,
+                        b: scratch.values.as_ptr().add(index * panel * tokens * 4),
+                        groups: tokens,
                         row_scales: sums.as_ptr(),
                         out: out.add(at),
                         out_stride: width,
@@ -273,4 +288,70 @@ fn exponentials_generic<const FMA: bool>(scores: &mut [f32]) -> f32 {
         *sum += *score;
     }
     activation::fold(sums, |a, b| a + b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADS: Heads = Heads { count: 3, size: 20 };
+
+    fn run(isa: Isa, texts: &[&[f32]], tokens: usize, lengths: Option<&[i64]>, queries: usize) -> Vec<f32> {
+        let width = HEADS.width();
+        // Padding must not be read: NaN would show.
+        let padded = |tokens: usize| -> Vec<f32> {
+            let text = |text: &&[f32]| {
+                let mut values = text.to_vec();
+                values.resize(values.len().max(tokens * width), f32::NAN);
+                values.truncate(tokens * width);
+                values
+            };
+            texts.iter().flat_map(text).collect()
+        };
+        let (query, all) = (padded(queries), padded(tokens));
+        let mut out = vec![f32::NAN; query.len()];
+        let batch = texts.len();
+        let operands = Attention {
+            isa,
+            heads: HEADS,
+            scale: 0.3,
+            batch,
+            queries,
+            tokens,
+            lengths,
+            query: &query,
+            key: &all,
+            value: &all,
+            mask: None,
+        };
+        operands.run(&mut out);
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        /// A text behind which there is padding has the bits that it has alone, and its padding becomes zeros.
+        #[test]
+        fn padding_is_skipped(lengths in proptest::collection::vec(1usize..70, 1..5), more in 0usize..9, first: bool) {
+            let width = HEADS.width();
+            let numbers = |i: usize| ((i * 37 + 11) as f32 * 0.731).sin() * 2.0;
+            let texts: Vec<Vec<f32>> =
+                lengths.iter().map(|length| (0..length * width).map(|i| numbers(i + length)).collect()).collect();
+            let texts: Vec<&[f32]> = texts.iter().map(Vec::as_slice).collect();
+            let tokens = lengths.iter().max().unwrap() + more;
+            let counts: Vec<i64> = lengths.iter().map(|length| *length as i64).collect();
+            for isa in Isa::available() {
+                let queries = |tokens: usize| if first { 1 } else { tokens };
+                let together = run(isa, &texts, tokens, Some(&counts), queries(tokens));
+                for ((is, text), length) in together.chunks(queries(tokens) * width).zip(&texts).zip(&lengths) {
+                    let alone = run(isa, &[text], *length, None, queries(*length));
+                    let (is, padding) = is.split_at(alone.len());
+                    prop_assert!(is.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?}");
+                    prop_assert!(padding.iter().all(|value| *value == 0.0), "{isa:?}");
+                }
+            }
+        }
+    }
 }

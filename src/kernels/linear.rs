@@ -1,6 +1,8 @@
 //! Products of rows with a constant matrix: y = GELU(x · W + b).
 
 use std::cell::RefCell;
+use std::iter;
+use std::ops::Range;
 use std::ptr;
 
 use super::aligned::Aligned;
@@ -35,13 +37,14 @@ impl Arithmetic {
         }
     }
 
-    /// How its numbers are stored. Only VNNI multiplies bytes exactly; elsewhere they take 16 bits, with the same results.
+    /// How its numbers are stored. AVX2 has no exact product of bytes: there they are multiplied in 16 bits, with the same
+    /// results.
     fn store(self, isa: Isa) -> Store {
         match self {
             Arithmetic::Float32 => Store::F32,
             Arithmetic::Int16 => Store::I16,
             #[cfg(target_arch = "x86_64")]
-            Arithmetic::Int8 if isa == Isa::Avx2 => Store::I16,
+            Arithmetic::Int8 if isa == Isa::Avx2 => Store::Mixed,
             Arithmetic::Int8 => {
                 let _ = isa;
                 Store::I8
@@ -136,24 +139,46 @@ impl Linear {
 
     /// Multiplies rows (`[rows, inputs]`) and writes `[rows, columns]`.
     pub(crate) fn run(&self, rows: &[f32], out: &mut [f32]) {
+        self.run_some(rows, out, iter::once(0..rows.len() / self.inputs()));
+    }
+
+    /// The same for some of the rows; the results of the others are left as they are. The matrix is read once for as many of
+    /// them as the cache holds, wherever they lie.
+    pub(crate) fn run_some(&self, rows: &[f32], out: &mut [f32], some: impl IntoIterator<Item = Range<usize>>) {
         let (inputs, columns) = (self.inputs(), self.columns());
         let count = rows.len() / inputs;
         assert!(rows.len() == count * inputs && out.len() == count * columns, "rows and results do not fit the matrix");
-        let stride = self.matrix.padded_inputs() * self.matrix.store.bytes();
+        let stride = self.matrix.padded_inputs() * self.matrix.store.row_bytes();
         let most = (CACHED_BYTES / stride).max(self.matrix.isa.rows());
         SCRATCH.with_borrow_mut(|scratch| {
-            for (rows, out) in rows.chunks(most * inputs).zip(out.chunks_mut(most * columns)) {
-                self.run_chunk(scratch, rows, out);
+            let (mut chunk, mut taken): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
+            for mut part in some {
+                assert!(part.end <= count, "there are no such rows");
+                while !part.is_empty() {
+                    let next = part.start..part.end.min(part.start + most - taken);
+                    (part.start, taken) = (next.end, taken + next.len());
+                    match chunk.last_mut().filter(|last| last.end == next.start) {
+                        Some(last) => last.end = next.end,
+                        None => chunk.push(next),
+                    }
+                    if taken == most {
+                        self.run_chunk(scratch, rows, out, &chunk);
+                        (chunk, taken) = (Vec::new(), 0);
+                    }
+                }
+            }
+            if taken > 0 {
+                self.run_chunk(scratch, rows, out, &chunk);
             }
         });
     }
 
-    fn run_chunk(&self, scratch: &mut Scratch, rows: &[f32], out: &mut [f32]) {
+    fn run_chunk(&self, scratch: &mut Scratch, rows: &[f32], out: &mut [f32], chunk: &[Range<usize>]) {
         let Matrix { store, isa, inputs, .. } = self.matrix;
-        let count = rows.len() / inputs;
+        let count: usize = chunk.iter().map(Range::len).sum();
         let (a, a_stride) = match store {
             Store::F32 => (rows.as_ptr().cast(), inputs * 4),
-            Store::I16 | Store::I8 => (self.quantize(scratch, rows), self.matrix.padded_inputs() * store.bytes()),
+            _ => (self.quantize(scratch, rows, chunk), self.matrix.padded_inputs() * store.row_bytes()),
         };
         let operands = Operands {
             a,
@@ -166,20 +191,27 @@ impl Linear {
         let grain = SMALLEST_PART.div_ceil(count * inputs * isa.panel());
         let operands = &operands;
         in_parts(self.matrix.panels(), grain, |index| {
-            for (first, height) in tiles(count, isa.rows()) {
-                // SAFETY: `first` and `height` are within the rows, `index` is a panel, its columns of `out` are written by
-                // this part alone, and `isa` was detected.
-                unsafe { multiply(isa, store, height, &self.tile(*operands, first, index)) };
+            let mut before = 0;
+            for part in chunk {
+                for (first, height) in tiles(part.len(), isa.rows()) {
+                    let row = part.start + first;
+                    // Integers stand one after the other in the scratch memory, fp32 rows where they were given.
+                    let first = if store == Store::F32 { row } else { before + first };
+                    // SAFETY: `row` and `height` are within the rows, `index` is a panel, its columns of `out` are written
+                    // by this part alone, and `isa` was detected.
+                    unsafe { multiply(isa, store, height, &self.tile(*operands, first, row, index)) };
+                }
+                before += part.len();
             }
         });
     }
 
-    /// The tile of the rows from `first` on with the columns of a panel.
+    /// The tile of the rows from `first` on with the columns of a panel; its results begin at `row`.
     ///
     /// # Safety
     ///
-    /// `first` must be one of the rows that the operands point to, and `panel` one of the matrix.
-    unsafe fn tile(&self, operands: Operands, first: usize, panel: usize) -> Tile {
+    /// `first` must be one of the rows that the operands point to, `row` one of the results, and `panel` one of the matrix.
+    unsafe fn tile(&self, operands: Operands, first: usize, row: usize, panel: usize) -> Tile {
         let Matrix { store, isa, columns, blocks, groups, .. } = self.matrix;
         let (column_scales, column_sums) = self.matrix.panel_scales(panel);
         let (width, of_first) = (isa.panel(), first * blocks);
@@ -197,15 +229,15 @@ impl Linear {
                 column_sums,
                 bias: self.bias.as_ptr().add(panel * width),
                 gelu: self.gelu,
-                out: operands.out.add(first * columns + panel * width),
+                out: operands.out.add(row * columns + panel * width),
                 out_stride: columns,
                 columns: width.min(columns - panel * width),
             }
         }
     }
 
-    /// Writes the rows as integers into the scratch memory and returns where they begin.
-    fn quantize(&self, scratch: &mut Scratch, rows: &[f32]) -> *const u8 {
+    /// Writes the rows of a chunk as integers into the scratch memory and returns where they begin.
+    fn quantize(&self, scratch: &mut Scratch, rows: &[f32], chunk: &[Range<usize>]) -> *const u8 {
         let Matrix { isa, inputs, blocks, store, .. } = self.matrix;
         let how = Rounding {
             limit: self.row_limit,
@@ -213,11 +245,12 @@ impl Linear {
             by_block: self.arithmetic == Arithmetic::Int8,
         };
         let padded = self.matrix.padded_inputs();
-        let count = rows.len() / inputs;
-        scratch.rows.grow(count * padded * store.bytes());
+        let count: usize = chunk.iter().map(Range::len).sum();
+        scratch.rows.grow(count * padded * store.row_bytes());
         scratch.scales.resize(count * blocks, 0.0);
         scratch.offsets.resize(count * blocks, 0.0);
-        for (index, row) in rows.chunks_exact(inputs).enumerate() {
+        for (index, row) in chunk.iter().cloned().flatten().enumerate() {
+            let row = &rows[row * inputs..][..inputs];
             let of_row = index * blocks..(index + 1) * blocks;
             let mut of =
                 RowScales { scales: &mut scratch.scales[of_row.clone()], offsets: &mut scratch.offsets[of_row] };
@@ -226,7 +259,7 @@ impl Linear {
             unsafe {
                 match store {
                     Store::I8 => quantize::row_u8(isa, how, row, &mut scratch.rows.as_mut_slice()[numbers], &mut of),
-                    Store::F32 | Store::I16 => {
+                    Store::F32 | Store::I16 | Store::Mixed => {
                         quantize::row_i16(isa, how, row, &mut scratch.rows.as_i16()[numbers], &mut of);
                     }
                 }
@@ -290,6 +323,25 @@ mod tests {
                         // Rounding errors are independent: they add up like the root of their number.
                         let bound = step * (6.0 * (k as f32).sqrt() + 6.0);
                         prop_assert!((value - should).abs() <= bound, "{isa:?} {arithmetic:?} {value} {should} {bound}");
+                    }
+                }
+            }
+        }
+
+        /// Some rows alone have the results that they have among all, and nothing else is written.
+        #[test]
+        fn some_rows_are_enough(k in 1usize..600, n in 1usize..40, chosen in proptest::collection::vec(any::<bool>(), 1..300)) {
+            let rows = numbers(8, chosen.len() * k);
+            let some = chosen.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row..row + 1);
+            for isa in Isa::available() {
+                for arithmetic in ALL {
+                    let (linear, ..) = linear(isa, arithmetic, k, n, false);
+                    let all = run(&linear, &rows);
+                    let mut out = vec![f32::NAN; all.len()];
+                    linear.run_some(&rows, &mut out, some.clone());
+                    for ((is, should), chosen) in out.chunks(n).zip(all.chunks(n)).zip(&chosen) {
+                        let same = is.iter().zip(should).all(|(is, should)| is.to_bits() == should.to_bits());
+                        prop_assert!(if *chosen { same } else { is.iter().all(|value| value.is_nan()) }, "{isa:?} {arithmetic:?}");
                     }
                 }
             }

@@ -1,13 +1,13 @@
 //! A constant matrix in the order in which kernels read it, and one tile of a product with it.
 //!
-//! Columns lie in panels of as many as a kernel computes at once ([`Isa::panel`]). Within a panel, inputs come in groups of
-//! four bytes (one `f32`, two `i16` or four `i8`), because a kernel multiplies four bytes of a row with the same four bytes
-//! of every column: `panel → group → column → 4 bytes`. Missing columns and inputs are zero.
+//! Columns lie in panels of as many as a kernel computes at once ([`Isa::panel`]). Within a panel, inputs come in groups:
+//! as many as are four bytes of a row (one `f32`, two `i16` or four `i8`), because a kernel multiplies four bytes of a row
+//! with the same inputs of every column: `panel → group → column → input`. Missing columns and inputs are zero.
 //!
 //! Integer columns have one scale for each block of inputs. Where both are bytes, those of columns are signed and those of
 //! rows are not, as the processor's instruction has it.
 
-use super::aligned::Aligned;
+use super::aligned::Lasting;
 use super::isa::Isa;
 
 /// How numbers are stored and multiplied.
@@ -16,16 +16,32 @@ pub(super) enum Store {
     F32,
     I16,
     I8,
+    /// Rows in 16 bits and columns in 8, which a kernel widens as it loads them.
+    Mixed,
 }
 
 impl Store {
-    /// The bytes of one number.
-    pub(super) fn bytes(self) -> usize {
+    /// The bytes of one number of a row.
+    pub(super) fn row_bytes(self) -> usize {
+        match self {
+            Store::F32 => 4,
+            Store::I16 | Store::Mixed => 2,
+            Store::I8 => 1,
+        }
+    }
+
+    /// The bytes of one number of a column.
+    pub(super) fn column_bytes(self) -> usize {
         match self {
             Store::F32 => 4,
             Store::I16 => 2,
-            Store::I8 => 1,
+            Store::I8 | Store::Mixed => 1,
         }
+    }
+
+    /// The inputs of a group.
+    pub(super) fn group(self) -> usize {
+        4 / self.row_bytes()
     }
 }
 
@@ -36,12 +52,12 @@ pub(super) struct Matrix {
     pub(super) isa: Isa,
     pub(super) inputs: usize,
     pub(super) columns: usize,
-    /// Blocks of inputs that have a scale of their own, and the 4-byte groups of each.
+    /// Blocks of inputs that have a scale of their own, and the groups of each.
     pub(super) blocks: usize,
     pub(super) groups: usize,
     /// The largest sum of absolute integers of a column within a block.
     pub(super) largest_sum: i32,
-    data: Aligned,
+    data: Lasting,
     /// `panel → block → column`; empty for `F32`.
     scales: Vec<f32>,
     /// The sums of what the integers stand for, in the same order.
@@ -130,29 +146,29 @@ impl Matrix {
         match store {
             Store::F32 => unreachable!("integers are stored as such"),
             Store::I16 => matrix.fill(values, |k, n, value| (round(k, n, value) as i16).to_ne_bytes()),
-            Store::I8 => matrix.fill(values, |k, n, value| (round(k, n, value) as i8).to_ne_bytes()),
+            Store::I8 | Store::Mixed => matrix.fill(values, |k, n, value| (round(k, n, value) as i8).to_ne_bytes()),
         }
         matrix
     }
 
     fn empty(store: Store, isa: Isa, inputs: usize, columns: usize, blocks: usize) -> Self {
-        let per_group = 4 / store.bytes();
-        let groups = inputs.div_ceil(blocks).div_ceil(per_group).max(1);
-        let bytes = columns.div_ceil(isa.panel()) * isa.panel() * blocks * groups * 4;
-        let data = Aligned::zeroed(bytes);
+        let groups = inputs.div_ceil(blocks).div_ceil(store.group()).max(1);
+        let bytes =
+            columns.div_ceil(isa.panel()) * isa.panel() * blocks * groups * store.group() * store.column_bytes();
+        let data = Lasting::zeroed(bytes);
         Self { store, isa, inputs, columns, blocks, groups, largest_sum: 0, data, scales: Vec::new(), sums: Vec::new() }
     }
 
     /// Writes the numbers of row-major `values` to their places, each as `number` makes bytes of it.
     fn fill<const BYTES: usize>(&mut self, values: &[f32], number: impl Fn(usize, usize, f32) -> [u8; BYTES]) {
-        let (panel, per_group, all_groups) = (self.isa.panel(), 4 / BYTES, self.blocks * self.groups);
-        let columns = self.columns;
+        let (panel, per_group, all_groups) = (self.isa.panel(), self.store.group(), self.blocks * self.groups);
+        let (columns, of_column) = (self.columns, per_group * BYTES);
         let data = self.data.as_mut_slice();
         for (k, row) in values.chunks_exact(columns).enumerate() {
             let (group, within) = (k / per_group, k % per_group * BYTES);
             for (index, row) in row.chunks(panel).enumerate() {
-                let places = &mut data[(index * all_groups + group) * panel * 4..][..panel * 4];
-                for (column, (place, value)) in places.as_chunks_mut::<4>().0.iter_mut().zip(row).enumerate() {
+                let places = &mut data[(index * all_groups + group) * panel * of_column..][..panel * of_column];
+                for (column, (place, value)) in places.chunks_exact_mut(of_column).zip(row).enumerate() {
                     place[within..within + BYTES].copy_from_slice(&number(k, index * panel + column, *value));
                 }
             }
@@ -161,7 +177,7 @@ impl Matrix {
 
     /// Inputs of one block.
     pub(super) fn block_inputs(&self) -> usize {
-        self.groups * 4 / self.store.bytes()
+        self.groups * self.store.group()
     }
 
     /// The numbers that a row must have, zeros at its end included.
@@ -176,8 +192,9 @@ impl Matrix {
     /// Where a panel begins.
     pub(super) fn panel(&self, index: usize) -> *const u8 {
         debug_assert!(index < self.panels());
+        let bytes = self.isa.panel() * self.padded_inputs() * self.store.column_bytes();
         // SAFETY: `data` holds `panels` panels of this size.
-        unsafe { self.data.as_ptr().add(index * self.isa.panel() * self.blocks * self.groups * 4) }
+        unsafe { self.data.as_ptr().add(index * bytes) }
     }
 
     /// Where the scales and the sums of a panel begin; null for `F32`.

@@ -18,6 +18,7 @@ pub(super) unsafe fn multiply(store: Store, rows: usize, tile: &Tile) {
                 Store::F32 => row_f32(tile, row, &mut total),
                 Store::I16 => row_integers::<i16, i16>(tile, row, &mut total),
                 Store::I8 => row_integers::<u8, i8>(tile, row, &mut total),
+                Store::Mixed => row_integers::<i16, i8>(tile, row, &mut total),
             }
             for (column, value) in total.iter().enumerate().take(tile.columns) {
                 let value = value + *tile.bias.add(column);

@@ -13,7 +13,12 @@ pub(crate) enum TableNumbers {
     Int16,
     /// 8-bit integers with one scale for each row, as quantised files have them.
     Int8,
+    /// 8-bit integers with one scale for each 64 numbers of a row.
+    Int8Blocks,
 }
+
+/// Numbers that share a scale in [`TableNumbers::Int8Blocks`].
+const BLOCK: usize = 64;
 
 /// A constant matrix of which rows are read.
 #[derive(Debug)]
@@ -21,7 +26,9 @@ pub(crate) struct Table {
     width: usize,
     rows: usize,
     values: Values,
-    /// One for each row; none for fp32.
+    /// Numbers of a row that share a scale.
+    block: usize,
+    /// One for each block; none for fp32.
     scales: Vec<f32>,
 }
 
@@ -35,13 +42,15 @@ enum Values {
 impl Table {
     /// An empty table for `rows` rows of `width` numbers.
     pub(crate) fn with_capacity(numbers: TableNumbers, rows: usize, width: usize) -> Self {
-        let (count, scales) = (rows * width, if numbers == TableNumbers::Float32 { 0 } else { rows });
+        let block = if numbers == TableNumbers::Int8Blocks { BLOCK } else { width };
+        let count = rows * width;
+        let scales = if numbers == TableNumbers::Float32 { 0 } else { rows * width.div_ceil(block) };
         let values = match numbers {
             TableNumbers::Float32 => Values::F32(Vec::with_capacity(count)),
             TableNumbers::Int16 => Values::I16(Vec::with_capacity(count)),
-            TableNumbers::Int8 => Values::I8(Vec::with_capacity(count)),
+            TableNumbers::Int8 | TableNumbers::Int8Blocks => Values::I8(Vec::with_capacity(count)),
         };
-        Self { width, rows: 0, values, scales: Vec::with_capacity(scales) }
+        Self { width, rows: 0, values, block, scales: Vec::with_capacity(scales) }
     }
 
     /// The numbers of a row.
@@ -54,14 +63,19 @@ impl Table {
         self.rows
     }
 
-    /// Adds a row. In one with a number that is not finite, no number is.
+    /// Adds a row. In a block with a number that is not finite, no number is.
     pub(crate) fn push(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.width, "a row does not fit its table");
         self.rows += 1;
+        let blocks = row.chunks(self.block);
         match &mut self.values {
             Values::F32(values) => values.extend_from_slice(row),
-            Values::I16(values) => self.scales.push(rounded(row, 32_767.0, |value| values.push(value as i16))),
-            Values::I8(values) => self.scales.push(rounded(row, 127.0, |value| values.push(value as i8))),
+            Values::I16(values) => {
+                self.scales.extend(blocks.map(|block| rounded(block, 32_767.0, |value| values.push(value as i16))));
+            }
+            Values::I8(values) => {
+                self.scales.extend(blocks.map(|block| rounded(block, 127.0, |value| values.push(value as i8))));
+            }
         }
     }
 
@@ -70,19 +84,23 @@ impl Table {
         let place = row * self.width..(row + 1) * self.width;
         match &self.values {
             Values::F32(values) => out.copy_from_slice(&values[place]),
-            Values::I16(values) => widen(&values[place], self.scales[row], out),
-            Values::I8(values) => widen(&values[place], self.scales[row], out),
+            Values::I16(values) => self.widen(row, &values[place], out),
+            Values::I8(values) => self.widen(row, &values[place], out),
+        }
+    }
+
+    fn widen<T: Copy + Into<f32>>(&self, row: usize, values: &[T], out: &mut [f32]) {
+        let blocks = self.width.div_ceil(self.block);
+        let scales = &self.scales[row * blocks..][..blocks];
+        for ((out, values), scale) in out.chunks_mut(self.block).zip(values.chunks(self.block)).zip(scales) {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = (*value).into() * scale;
+            }
         }
     }
 }
 
-fn widen<T: Copy + Into<f32>>(values: &[T], scale: f32, out: &mut [f32]) {
-    for (out, value) in out.iter_mut().zip(values) {
-        *out = (*value).into() * scale;
-    }
-}
-
-/// Rounds a row to integers up to `limit` and returns its scale.
+/// Rounds numbers to integers up to `limit` and returns their scale.
 fn rounded(row: &[f32], limit: f32, mut each: impl FnMut(i32)) -> f32 {
     let largest = row.iter().fold(0f32, |largest, value| if value.abs() > largest { value.abs() } else { largest });
     let spoilt: f32 = row.iter().map(|value| value * 0.0).sum();
@@ -114,12 +132,25 @@ mod tests {
         let rows: Vec<Vec<f32>> =
             (0..5).map(|r| (0..40).map(|c| ((r * 40 + c) as f32).sin() * 3.0).collect()).collect();
         assert_eq!(read(TableNumbers::Float32, &rows), rows);
-        for (numbers, limit) in [(TableNumbers::Int16, 32_767.0), (TableNumbers::Int8, 127.0)] {
+        for (numbers, limit) in
+            [(TableNumbers::Int16, 32_767.0), (TableNumbers::Int8, 127.0), (TableNumbers::Int8Blocks, 127.0)]
+        {
             for (row, is) in rows.iter().zip(read(numbers, &rows)) {
                 let step = row.iter().fold(0f32, |m, v| m.max(v.abs())) / limit;
                 assert!(row.iter().zip(is).all(|(a, b)| (a - b).abs() <= 0.51 * step), "{numbers:?}");
             }
         }
+    }
+
+    /// A large number coarsens its own block alone.
+    #[test]
+    fn blocks_have_scales_of_their_own() {
+        let mut row: Vec<f32> = (0..150).map(|i| (i as f32).sin()).collect();
+        row[0] = 100.0;
+        let is = &read(TableNumbers::Int8Blocks, std::slice::from_ref(&row))[0];
+        let furthest = |from: usize, to: usize| (from..to).map(|i| (row[i] - is[i]).abs()).fold(0f32, f32::max);
+        assert!(furthest(0, 64) > 0.1);
+        assert!(furthest(64, 128) < 0.51 / 127.0 && furthest(128, 150) < 0.51 / 127.0);
     }
 
     /// A file whose rows are 8-bit integers times a scale loses nothing.
@@ -131,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_not_finite_spoils_itself_alone() {
-        for numbers in [TableNumbers::Float32, TableNumbers::Int16, TableNumbers::Int8] {
+        for numbers in [TableNumbers::Float32, TableNumbers::Int16, TableNumbers::Int8, TableNumbers::Int8Blocks] {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let is = read(numbers, &[vec![1.0, 2.0], vec![bad, 2.0], vec![0.0, 0.0]]);
                 assert!(!is[1][0].is_finite(), "{numbers:?}");

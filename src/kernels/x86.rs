@@ -41,28 +41,28 @@ macro_rules! unrolled {
 }
 
 /// Adds the products of `tile.groups` groups to the sums and moves `$a` and `$b` behind them; as many groups a turn as
-/// `$groups` has numbers.
+/// there are numbers in brackets. `$bytes` is what `$load` loads.
 macro_rules! add_groups {
-    ($rows:ident, $add:ident, $load:ident, $lanes:literal, [$($group:literal)*], $sums:ident, $tile:ident, $a:ident, $b:ident) => {
+    ($rows:ident, $add:ident, $load:ident, $bytes:expr, [$($group:literal)*], $sums:ident, $tile:ident, $a:ident, $b:ident) => {
         const GROUPS: usize = [$($group),*].len();
         let odd = [1, 3, 5, 7, 9, 11].map(|row| row * $tile.a_stride);
         let mut left = $tile.groups;
         while left >= GROUPS {
-            $(add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, $group);)*
+            $(add_groups!(@ $rows, $add, $load, $bytes, $sums, odd, $a, $b, $group);)*
             $a = $a.add(4 * GROUPS);
-            $b = $b.add(8 * $lanes * GROUPS);
+            $b = $b.add(2 * $bytes * GROUPS);
             left -= GROUPS;
         }
         while left > 0 {
-            add_groups!(@ $rows, $add, $load, $lanes, $sums, odd, $a, $b, 0);
+            add_groups!(@ $rows, $add, $load, $bytes, $sums, odd, $a, $b, 0);
             $a = $a.add(4);
-            $b = $b.add(8 * $lanes);
+            $b = $b.add(2 * $bytes);
             left -= 1;
         }
     };
-    (@ $rows:ident, $add:ident, $load:ident, $lanes:literal, $sums:ident, $odd:ident, $a:ident, $b:ident, $group:literal) => {
-        let columns = $b.add(8 * $lanes * $group);
-        let columns = [$load(columns.cast()), $load(columns.add(4 * $lanes).cast())];
+    (@ $rows:ident, $add:ident, $load:ident, $bytes:expr, $sums:ident, $odd:ident, $a:ident, $b:ident, $group:literal) => {
+        let columns = $b.add(2 * $bytes * $group);
+        let columns = [$load(columns.cast()), $load(columns.add($bytes).cast())];
         each_row!($add, $rows, $sums, columns, $a.add(4 * $group), $odd);
     };
 }
@@ -84,8 +84,8 @@ macro_rules! kernels {
         features: $features:literal, lanes: $lanes:literal, rows: [$($n:literal)*],
         vector: $vector:ty, integers: $integers:ty,
         zero: $zero:ident, load: $load:ident, store: $store:ident, splat: $splat:ident, fma: $fma:ident, mul: $mul:ident,
-        load_integers: $load_integers:ident, splat_integer: $splat_integer:ident, to_floats: $to_floats:ident,
-        turn: $turn:tt, add_f32: $add_f32:ident, kinds: { $($name:ident: $add:ident),* }
+        splat_integer: $splat_integer:ident, to_floats: $to_floats:ident,
+        turn: $turn:tt, add_f32: $add_f32:ident, kinds: { $($name:ident: $add:ident, $load_integers:ident, $bytes:literal;)* }
     ) => {
         /// # Safety
         ///
@@ -94,7 +94,7 @@ macro_rules! kernels {
         unsafe fn f32_tile<const ROWS: usize>(tile: &Tile) {
             let mut sums = [[$zero(); 2]; ROWS];
             let (mut a, mut b) = (tile.a, tile.b);
-            add_groups!(ROWS, $add_f32, $load, $lanes, $turn, sums, tile, a, b);
+            add_groups!(ROWS, $add_f32, $load, 4 * $lanes, $turn, sums, tile, a, b);
             let bias = [$load(tile.bias), $load(tile.bias.add($lanes))];
             unrolled!(ROWS, row, {
                 let scale = $splat(*tile.row_scales.add(row));
@@ -116,7 +116,7 @@ macro_rules! kernels {
                 let (mut a, mut b) = (tile.a, tile.b);
                 for block in 0..tile.blocks {
                     let mut sums = [[$splat_integer(0); 2]; ROWS];
-                    add_groups!(ROWS, $add, $load_integers, $lanes, $turn, sums, tile, a, b);
+                    add_groups!(ROWS, $add, $load_integers, $bytes, $turn, sums, tile, a, b);
                     let scales = tile.column_scales.add(block * 2 * $lanes);
                     let scales = [$load(scales), $load(scales.add($lanes))];
                     let column_sums = tile.column_sums.add(block * 2 * $lanes);
@@ -174,7 +174,7 @@ macro_rules! kernels {
             match store {
                 Store::F32 => with_rows!(rows, f32_tile, tile, $($n)*),
                 Store::I16 => with_rows!(rows, i16_tile, tile, $($n)*),
-                Store::I8 => i8_rows(rows, tile),
+                Store::I8 | Store::Mixed => bytes(store, rows, tile),
             }
         }
     };
@@ -193,8 +193,9 @@ pub(super) mod avx512 {
         vector: __m512, integers: __m512i,
         zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
         fma: _mm512_fmadd_ps, mul: _mm512_mul_ps,
-        load_integers: _mm512_loadu_si512, splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
-        turn: [0 1 2 3], add_f32: add_f32, kinds: { i16_tile: add_i16, i8_tile: add_i8 }
+        splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
+        turn: [0 1 2 3], add_f32: add_f32,
+        kinds: { i16_tile: add_i16, _mm512_loadu_si512, 64; i8_tile: add_i8, _mm512_loadu_si512, 64; }
     }
 
     /// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
@@ -231,7 +232,8 @@ pub(super) mod avx512 {
     add_row!(add_i8, __m512i, "vpbroadcastd", "vpdpbusd");
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-    unsafe fn i8_rows(rows: usize, tile: &Tile) {
+    unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
+        assert_eq!(store, Store::I8, "VNNI multiplies bytes as they are");
         with_rows!(rows, i8_tile, tile, 1 2 3 4 5 6 7 8 9 10 11 12)
     }
 }
@@ -249,15 +251,21 @@ pub(super) mod avx2 {
         vector: __m256, integers: __m256i,
         zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
         fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
-        load_integers: load_integers, splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
+        splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
         // More at once, and the compiler would load the rows' numbers of all of them ahead.
-        turn: [0], add_f32: add_f32, kinds: { i16_tile: add_i16 }
+        turn: [0], add_f32: add_f32, kinds: { i16_tile: add_i16, load_integers, 32; mixed_tile: add_i16, load_bytes, 16; }
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn load_integers(from: *const i32) -> __m256i {
         _mm256_loadu_si256(from.cast())
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn load_bytes(from: *const __m128i) -> __m256i {
+        _mm256_cvtepi8_epi16(_mm_loadu_si128(from))
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -277,8 +285,9 @@ pub(super) mod avx2 {
         ];
     }
 
-    /// AVX2 has no exact product of bytes: 8-bit numbers are stored in 16 bits for it (`Arithmetic::store`).
-    unsafe fn i8_rows(_: usize, _: &Tile) {
-        unreachable!("bytes are not stored for AVX2")
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
+        assert_eq!(store, Store::Mixed, "AVX2 has no exact product of bytes");
+        with_rows!(rows, mixed_tile, tile, 1 2 3 4 5 6)
     }
 }
