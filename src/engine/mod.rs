@@ -229,3 +229,43 @@ impl Engine {
         Ok(equal.then_some(results))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Part, Weights};
+
+    /// Inputs of neighbouring lengths run together, and each has the bits that it has alone.
+    #[test]
+    fn neighbours_run_in_one_batch() {
+        let path = format!("{}/tests/fixtures/bert-cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
+        let file = OnnxFile { part: Part::Whole, name: "model.onnx".to_owned(), weights: Weights::File(path.into()) };
+        for compute in [ComputeType::Int16, ComputeType::Int8] {
+            let options = EngineOptions {
+                threads: Some(1),
+                batches: true,
+                first_position: 0,
+                decoder_start: 0,
+                output: OutputKind::Logits,
+                compute,
+            };
+            let engine = Engine::new(std::slice::from_ref(&file), "test", options).unwrap();
+            let input = |length: u32| Tokens {
+                ids: (0..length).map(|token| (token * 7 + length) % 800).collect(),
+                type_ids: (0..length).map(|token| u32::from(token > 5)).collect(),
+                of_query: 6,
+                ..Tokens::default()
+            };
+            let inputs: Vec<Tokens> = (10..30).map(input).collect();
+            let bits = |inputs: &[Tokens]| -> Vec<Vec<u32>> {
+                let results = engine.run(inputs, |_, output| Ok(exact::bits(output)));
+                results.into_iter().map(Result::unwrap).collect()
+            };
+            let alone: Vec<Vec<u32>> = inputs.iter().flat_map(|input| bits(std::slice::from_ref(input))).collect();
+            assert_eq!(bits(&inputs), alone, "{compute}");
+            // The batch was not given up.
+            let shape = Shape { inputs: 16, length: 32, padded: true };
+            assert_eq!(engine.exactness.of(shape), Trust::Equal, "{compute}");
+        }
+    }
+}
