@@ -43,8 +43,8 @@ impl Texts {
         Self { texts: lengths.iter().enumerate().map(text).collect(), rows: lengths.len() * tokens }
     }
 
-    /// Rows without a query or padding, as they are where there are no tokens any more.
-    fn of_rows(rows: usize) -> Self {
+    /// Rows that have no tokens any more, as behind a pooling, and so are no document's.
+    pub(super) fn of_rows(rows: usize) -> Self {
         Self { texts: vec![Text { query: 0..rows, document: rows..rows }], rows }
     }
 
@@ -84,30 +84,22 @@ impl Layer {
         }
     }
 
-    /// Computes all rows precisely, where the layer can.
-    pub(super) fn run_all(&self, rows: &[f32], out: &mut [f32]) {
-        self.precise.as_ref().unwrap_or(&self.coarse).run(rows, out);
-    }
-
     /// Computes the rows of all texts, and leaves padding as it is.
     fn compute(&self, texts: &Texts, rows: &[f32], out: &mut [f32]) {
         let all = || texts.texts.iter().cloned();
         match &self.precise {
             Some(precise) => {
-                precise.run_some(rows, out, all().map(|text| text.query));
-                self.coarse.run_some(rows, out, all().map(|text| text.document));
+                precise.run(rows, out, all().map(|text| text.query));
+                self.coarse.run(rows, out, all().map(|text| text.document));
             }
-            None => self.coarse.run_some(rows, out, all().map(|text| text.query.start..text.document.end)),
+            None => self.coarse.run(rows, out, all().map(|text| text.query.start..text.document.end)),
         }
     }
 }
 
-/// Computes one layer after the other, for some rows at a time. `texts` as in [`Layer::run`]; without them, as in
-/// [`Layer::run_all`].
-pub(super) fn feed_forward(first: &Layer, then: &Layer, texts: Option<&Texts>, rows: &[f32], out: &mut [f32]) {
-    let count = rows.len() / first.inputs();
-    let of_rows = texts.is_none().then(|| Texts::of_rows(count));
-    let Some(texts) = texts.or(of_rows.as_ref()) else { return };
+/// Computes one layer after the other, as [`Layer::run`] does each, for some rows at a time.
+pub(super) fn feed_forward(first: &Layer, then: &Layer, texts: &Texts, rows: &[f32], out: &mut [f32]) {
+    let count = texts.rows;
     BETWEEN.with_borrow_mut(|between| {
         for start in (0..count).step_by(ROWS_AT_ONCE) {
             let window = start..count.min(start + ROWS_AT_ONCE);

@@ -382,10 +382,7 @@ unsafe extern "system" fn compute_linear(
         unsafe {
             let layer = &*kernel.cast_const().cast::<Layer>();
             let call = Call::of(context, layer.inputs(), layer.columns())?;
-            match call.texts() {
-                Some(texts) => layer.run(&texts, call.rows, call.out),
-                None => layer.run_all(call.rows, call.out),
-            }
+            layer.run(&call.texts, call.rows, call.out);
         }
         Ok(())
     })
@@ -393,10 +390,8 @@ unsafe extern "system" fn compute_linear(
 
 /// What a layer, or two, are called with.
 struct Call<'a> {
-    shape: Vec<i64>,
+    texts: Texts,
     rows: &'a [f32],
-    lengths: &'a [i64],
-    of_query: Option<&'a [i64]>,
     out: &'a mut [f32],
 }
 
@@ -415,18 +410,11 @@ impl Call<'_> {
             }
             let lengths = input::<i64>(context, 1)?.ok_or("it has no numbers of tokens")?.values;
             let of_query = input::<i64>(context, 2)?.map(|of_query| of_query.values);
-            let out = output(context, &shape)?;
-            Ok(Self { shape, rows: rows.values, lengths, of_query, out })
-        }
-    }
-
-    /// Where the texts lie; nothing where there are no tokens any more, as behind a pooling.
-    fn texts(&self) -> Option<Texts> {
-        match *self.shape.as_slice() {
-            [batch, tokens, _] if self.lengths.len() as i64 == batch => {
-                Some(Texts::new(tokens as usize, self.lengths, self.of_query))
-            }
-            _ => None,
+            let texts = match *shape.as_slice() {
+                [batch, tokens, _] if lengths.len() as i64 == batch => Texts::new(tokens as usize, lengths, of_query),
+                _ => Texts::of_rows(rows.values.len() / inputs),
+            };
+            Ok(Self { texts, rows: rows.values, out: output(context, &shape)? })
         }
     }
 }
@@ -469,7 +457,7 @@ unsafe extern "system" fn compute_feed_forward(
             let FeedForward { layers, first, then } = &*kernel.cast_const().cast::<FeedForward>();
             let (first, then) = (&layers[*first], &layers[*then]);
             let call = Call::of(context, first.inputs(), then.columns())?;
-            layers::feed_forward(first, then, call.texts().as_ref(), call.rows, call.out);
+            layers::feed_forward(first, then, &call.texts, call.rows, call.out);
         }
         Ok(())
     })

@@ -1,7 +1,6 @@
 //! Products of rows with a constant matrix: y = GELU(x · W + b).
 
 use std::cell::RefCell;
-use std::iter;
 use std::ops::Range;
 use std::ptr;
 
@@ -137,14 +136,9 @@ impl Linear {
         self.matrix.columns
     }
 
-    /// Multiplies rows (`[rows, inputs]`) and writes `[rows, columns]`.
-    pub(crate) fn run(&self, rows: &[f32], out: &mut [f32]) {
-        self.run_some(rows, out, iter::once(0..rows.len() / self.inputs()));
-    }
-
-    /// The same for some of the rows; the results of the others are left as they are. The matrix is read once for as many of
-    /// them as the cache holds, wherever they lie.
-    pub(crate) fn run_some(&self, rows: &[f32], out: &mut [f32], some: impl IntoIterator<Item = Range<usize>>) {
+    /// Multiplies some of the rows (`[rows, inputs]`) and writes theirs of the results (`[rows, columns]`). The matrix is read
+    /// once for as many of them as the cache holds, wherever they lie.
+    pub(crate) fn run(&self, rows: &[f32], out: &mut [f32], some: impl IntoIterator<Item = Range<usize>>) {
         let (inputs, columns) = (self.inputs(), self.columns());
         let count = rows.len() / inputs;
         assert!(rows.len() == count * inputs && out.len() == count * columns, "rows and results do not fit the matrix");
@@ -274,6 +268,7 @@ mod tests {
     use super::*;
     use crate::kernels::activation;
     use proptest::prelude::*;
+    use std::iter;
 
     /// A fixed sequence of numbers between -1 and 1.
     fn numbers(seed: u32, count: usize) -> Vec<f32> {
@@ -294,7 +289,7 @@ mod tests {
 
     fn run(linear: &Linear, rows: &[f32]) -> Vec<f32> {
         let mut out = vec![f32::NAN; rows.len() / linear.inputs() * linear.columns()];
-        linear.run(rows, &mut out);
+        linear.run(rows, &mut out, iter::once(0..rows.len() / linear.inputs()));
         out
     }
 
@@ -338,7 +333,7 @@ mod tests {
                     let (linear, ..) = linear(isa, arithmetic, k, n, false);
                     let all = run(&linear, &rows);
                     let mut out = vec![f32::NAN; all.len()];
-                    linear.run_some(&rows, &mut out, some.clone());
+                    linear.run(&rows, &mut out, some.clone());
                     for ((is, should), chosen) in out.chunks(n).zip(all.chunks(n)).zip(&chosen) {
                         let same = is.iter().zip(should).all(|(is, should)| is.to_bits() == should.to_bits());
                         prop_assert!(if *chosen { same } else { is.iter().all(|value| value.is_nan()) }, "{isa:?} {arithmetic:?}");
