@@ -94,7 +94,7 @@ impl Operators {
                 [3, 1],
                 create_feed_forward,
                 compute_feed_forward,
-                destroy_feed_forward,
+                destroy_box::<FeedForward>,
             ),
             Operation::boxed(
                 graph::NORM,
@@ -118,7 +118,7 @@ impl Operators {
                 [5, 1],
                 create_attention,
                 compute_attention,
-                destroy_attention,
+                destroy_box::<AttentionKernel>,
             ),
         ];
         let name = CString::new(graph::DOMAIN)?;
@@ -373,6 +373,12 @@ unsafe extern "system" fn compute_embedding(
 
 unsafe extern "system" fn destroy_nothing(_: *mut c_void) {}
 
+/// For kernels that are a box of a `T`.
+unsafe extern "system" fn destroy_box<T>(kernel: *mut c_void) {
+    // SAFETY: the operation's creation made a box of this type of it, and it is destroyed once.
+    drop(unsafe { Box::from_raw(kernel.cast::<T>()) });
+}
+
 unsafe extern "system" fn compute_linear(
     kernel: *mut c_void,
     context: *mut sys::OrtKernelContext,
@@ -442,11 +448,6 @@ unsafe extern "system" fn create_feed_forward(
     })
 }
 
-unsafe extern "system" fn destroy_feed_forward(kernel: *mut c_void) {
-    // SAFETY: it is what `create_feed_forward` made, and is destroyed once.
-    drop(unsafe { Box::from_raw(kernel.cast::<FeedForward>()) });
-}
-
 unsafe extern "system" fn compute_feed_forward(
     kernel: *mut c_void,
     context: *mut sys::OrtKernelContext,
@@ -479,11 +480,6 @@ unsafe extern "system" fn create_attention(
         }
         Ok(())
     })
-}
-
-unsafe extern "system" fn destroy_attention(kernel: *mut c_void) {
-    // SAFETY: it is what `create_attention` made, and is destroyed once.
-    drop(unsafe { Box::from_raw(kernel.cast::<AttentionKernel>()) });
 }
 
 unsafe extern "system" fn compute_attention(

@@ -80,7 +80,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_input_runs_once_in_batches_of_one_length_or_of_neighbours(
-            lengths in proptest::collection::vec(0usize..100, 0..80), workers in 0usize..9, pads: bool,
+            lengths in proptest::collection::vec(0usize..300, 0..80), workers in 0usize..9, pads: bool,
         ) {
             let batches = batches(&inputs(&lengths), workers, pads);
             for batch in &batches {

@@ -40,7 +40,7 @@ pub(crate) const EMBEDDING: &str = "Embedding";
 pub(crate) const TOKENS: &str = "crossrank.tokens";
 /// The number of [`TOKENS`] of a text that is not padded, however many its graph makes of them.
 pub(crate) const ALL_TOKENS: i64 = i64::MAX;
-/// Another one: for each text of a batch, how many of its tokens come
+/// Another input that the rewritten graph may have: for each text of a batch, how many of its tokens come
 /// first and are computed more precisely than the others.
 pub(crate) const QUERY_TOKENS: &str = "crossrank.query_tokens";
 /// The attribute of a `Linear` or a `FeedForward` that sees first tokens alone.
