@@ -13,7 +13,7 @@ import math
 import statistics
 import subprocess
 
-COMPUTES = ["onnxruntime", "float32", "int16", "int8"]
+COMPUTES = ["onnxruntime", "float32", "int16", "int8", "w8a8"]
 
 
 def logits(program, model, compute, groups):

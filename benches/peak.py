@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     threads, texts = len(os.sched_getaffinity(0)), documents(args.documents)
-    computes = ["onnxruntime", "float32", "int16", "int8"]
+    computes = ["onnxruntime", "float32", "int16", "int8", "w8a8"]
     peaks, times = {False: [], True: []}, {compute: [] for compute in computes}
     for _ in range(args.rounds):
         for integers, found in peaks.items():

@@ -13,14 +13,15 @@ use crate::error::{Error, ErrorKind};
 /// Each choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
-/// [`Int16`](Self::Int16) for the bundled models, whose weights have 8 bits, and [`Float32`](Self::Float32) for all others.
+/// [`W8A8`](Self::W8A8) for the bundled cross-encoders, [`Int16`](Self::Int16) for the bundled bi-encoder, and
+/// [`Float32`](Self::Float32) for all others.
 /// What really runs stands in [`ModelInfo::compute`](crate::ModelInfo::compute).
 ///
 /// ```
 /// use crossrank::{ComputeType, Reranker};
 ///
-/// let fast = Reranker::builder().compute_type(ComputeType::Int8).build()?;
-/// assert_eq!(fast.info().compute, ComputeType::Int8);
+/// let precise = Reranker::builder().compute_type(ComputeType::Float32).build()?;
+/// assert_eq!(precise.info().compute, ComputeType::Float32);
 /// # Ok::<(), crossrank::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,16 +38,25 @@ pub enum ComputeType {
     /// tokens of the query and the special tokens around it, and in the feed-forward expansions of the first half of the
     /// layers. Word embeddings have a scale for each 64 numbers.
     Int8,
+    /// 8-bit integers for all tokens, in all layers: weights with a scale for each 128 inputs of a column, activations with
+    /// a range for each 128 inputs of a token. The fastest and the smallest, and as near to fp32 as
+    /// [`Int8`](Self::Int8) for some models, but not for all: measure it on pairs of your own.
+    W8A8,
 }
 
 impl ComputeType {
-    /// Its name: `onnxruntime`, `float32`, `int16` or `int8`.
+    /// All compute types, in the order of their variants.
+    pub const ALL: [ComputeType; 5] =
+        [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8, ComputeType::W8A8];
+
+    /// Its name: `onnxruntime`, `float32`, `int16`, `int8` or `w8a8`.
     pub fn name(self) -> &'static str {
         match self {
             ComputeType::OnnxRuntime => "onnxruntime",
             ComputeType::Float32 => "float32",
             ComputeType::Int16 => "int16",
             ComputeType::Int8 => "int8",
+            ComputeType::W8A8 => "w8a8",
         }
     }
 }
@@ -62,9 +72,8 @@ impl FromStr for ComputeType {
 
     /// Reads a [`name`](Self::name).
     fn from_str(name: &str) -> Result<Self, Error> {
-        let all = [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
-        all.into_iter().find(|compute| compute.name() == name).ok_or_else(|| {
-            let names = all.map(ComputeType::name).join(", ");
+        Self::ALL.into_iter().find(|compute| compute.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(ComputeType::name).join(", ");
             Error::new(ErrorKind::Options, format!("`{name}` is no compute type; there are {names}"))
         })
     }

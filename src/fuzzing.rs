@@ -41,7 +41,7 @@ pub fn measures(bytes: &[u8]) {
 pub fn graph(bytes: &[u8]) {
     let read = |bytes: &[u8]| GraphFacts::read(&Weights::Shared(bytes.into()), "model");
     let known = read(bytes).is_ok();
-    for numbers in [Numbers::Float32, Numbers::Int16, Numbers::Int8] {
+    for numbers in [Numbers::Float32, Numbers::Int16, Numbers::Int8, Numbers::W8A8] {
         let file = FileBytes::in_memory(bytes.to_vec().into());
         if let Some(rewritten) = graph::rewrite(&file, Isa::Portable, numbers) {
             assert!(!known || read(&rewritten.model).is_ok());

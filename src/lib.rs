@@ -69,6 +69,7 @@ mod embeddings;
 mod engine;
 mod error;
 pub mod eval;
+mod fusion;
 mod graph;
 // The command line is a part of the program; the fuzz targets of `fuzz/` reach its readers through the library.
 #[cfg(all(fuzzing, feature = "cli"))]
@@ -101,6 +102,7 @@ pub use compute::ComputeType;
 pub use embedder::{Embedder, EmbedderBuilder};
 pub use embeddings::{Embeddings, cosine_similarity};
 pub use error::{Error, ErrorKind, Result};
+pub use fusion::z_scores;
 pub use model::{
     CatalogueEntry, CataloguePrompts, LimitSource, MemoryFiles, ModelFile, ModelInfo, ModelKind, ModelSource,
     PairTemplate, Pooling, PoolingMode, Precision, catalogue,

@@ -55,8 +55,10 @@ def both(*arguments, **named):
 ENGINES = [
     Engine(OURS, FP32, "crate/crossrank", ONNX_FP32),
     Engine(OURS, INT16, "crate/crossrank", ONNX_FP32, ("compute=int16",)),
-    # Its int8 is made of the fp32 file when it is loaded; the variant runs the file that the peers run.
+    # Its int8 is made of the fp32 file when it is loaded, with 16 bits where a score depends on them most, or without any
+    # (w8a8: the peers' int8 has none either); the last one runs the file that the peers run.
     Engine(OURS, INT8, "crate/crossrank", ONNX_FP32, ("compute=int8",)),
+    Engine(OURS, INT8, "crate/crossrank", ONNX_FP32, ("compute=w8a8",), variant="w8a8"),
     Engine(OURS, INT8, "crate/crossrank", ONNX_INT8, variant="int8 file"),
     *both("fastembed-rs", "crate/fastembed", variant="defaults"),
     *both("fastembed-rs", "crate/fastembed", (), ("batch", 1, 2, 8), variant="best batch"),

@@ -75,10 +75,18 @@ def other(summary, results, names):
     return table(["<engine", "<weights", *heads, "mixed, first time, pairs/s", "peak memory, MB", "first score, s", "max. difference"], rows)
 
 
+def compared(summary):
+    """Ours in the table of ratios: what the row calls it, whom it is compared with, and the engine."""
+    rows = [
+        (FP32, FP32, summary.ours(FP32)), (INT8, INT8, summary.ours(INT8)),
+        ("w8a8", INT8, summary.find(f"{OURS}, w8a8", INT8)),
+    ]  # fmt: skip
+    return [row for row in rows if row[2]]
+
+
 def ratios(summary, names):
     rows = []
-    for precision in (FP32, INT8):
-        ours = summary.ours(precision)
+    for called, precision, ours in compared(summary):
         for peer in ordered(summary):
             if peer not in [p for load in names for p in opponents(summary, load, precision)]:
                 continue
@@ -86,7 +94,7 @@ def ratios(summary, names):
             for load in names:
                 both = ours in summary.measured(load) and peer in summary.measured(load)
                 values.append(f"{summary.ratio(ours, peer, load):.2f} ×" if both else "–")
-            rows.append([precision, name(peer), peer["precision"], *values])
+            rows.append([called, name(peer), peer["precision"], *values])
     return table([f"<{OURS}", "<peer", "<its weights", *names], rows)
 
 

@@ -44,8 +44,8 @@ pub(super) struct EngineOptions {
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<usize>,
 
-    /// The numbers in which the models' layers are computed: onnxruntime, float32, int16 or int8 [default: what the model's
-    /// file says, else int16 for the bundled models and float32 for others]
+    /// The numbers in which the models' layers are computed: onnxruntime, float32, int16, int8 or w8a8 [default: what the
+    /// model's file says, else w8a8 for the bundled cross-encoders, int16 for the bundled bi-encoder, float32 for others]
     #[arg(long, value_name = "TYPE")]
     pub(super) compute: Option<ComputeType>,
 

@@ -90,7 +90,7 @@ impl Engine {
     pub(crate) fn kernels(&self) -> &'static str {
         match self.runs_as {
             ComputeType::OnnxRuntime => "ONNX Runtime",
-            ComputeType::Float32 | ComputeType::Int16 | ComputeType::Int8 => Isa::detect().name(),
+            _ => Isa::detect().name(),
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
     fn neighbours_run_in_one_batch() {
         let path = format!("{}/tests/fixtures/bert-cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
         let file = OnnxFile { part: Part::Whole, name: "model.onnx".to_owned(), weights: Weights::File(path.into()) };
-        for compute in [ComputeType::Int16, ComputeType::Int8] {
+        for compute in [ComputeType::Int16, ComputeType::Int8, ComputeType::W8A8] {
             let options = EngineOptions {
                 threads: Some(1),
                 batches: true,

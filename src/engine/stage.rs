@@ -43,6 +43,7 @@ fn numbers(compute: ComputeType, isa: Isa) -> Option<Numbers> {
         ComputeType::Float32 => (isa != Isa::Portable).then_some(Numbers::Float32),
         ComputeType::Int16 => Some(Numbers::Int16),
         ComputeType::Int8 => Some(Numbers::Int8),
+        ComputeType::W8A8 => Some(Numbers::W8A8),
     }
 }
 

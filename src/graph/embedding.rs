@@ -22,7 +22,7 @@ pub(super) fn rewrite(view: &mut View, numbers: Numbers, done_with: &(dyn Fn(&[u
             (_, Some(_)) => TableNumbers::Int8,
             (Numbers::Float32, None) => TableNumbers::Float32,
             (Numbers::Int16, None) => TableNumbers::Int16,
-            (Numbers::Int8, None) => TableNumbers::Int8Blocks,
+            (Numbers::Int8 | Numbers::W8A8, None) => TableNumbers::Int8Blocks,
         };
         let Some(table) = read(view, &found, kept, done_with) else { continue };
         let attributes = vec![AttributeProto::new_int("index", tables.len() as i64)];

@@ -189,6 +189,8 @@ pub(crate) enum Numbers {
     Int16,
     /// 8 bits, and 16 for the tokens of the query and for sensitive layers.
     Int8,
+    /// 8 bits for all tokens, in all layers.
+    W8A8,
 }
 
 /// What a layer is run for.
@@ -231,6 +233,7 @@ fn packings(layers: &[linear::Layer], uses: &[Uses], numbers: Numbers) -> Vec<Pa
             (Arithmetic::Int16, None)
         }
         Numbers::Int8 => (Arithmetic::Int8, Some(Arithmetic::Int16)),
+        Numbers::W8A8 => (Arithmetic::Int8, None),
     };
     layers.iter().zip(uses).map(packing).collect()
 }

@@ -3,9 +3,18 @@
 
 use super::Task;
 use super::source::Size;
+use crate::compute::ComputeType;
 
-/// One bundled file: its name in the folder and its bytes.
-pub(super) type BundledFile = (&'static str, &'static [u8]);
+/// A model inside the program.
+#[derive(Debug)]
+pub(super) struct Bundled {
+    pub(super) name: &'static str,
+    /// The name of each file in its folder, and its bytes.
+    pub(super) files: &'static [(&'static str, &'static [u8])],
+    /// In which numbers it is computed unless the caller says otherwise: the fastest that keep its scores (its card has
+    /// the figures).
+    pub(super) compute: ComputeType,
+}
 
 macro_rules! folder {
     ($folder:literal: $($name:literal),+ $(,)?) => {
@@ -13,23 +22,40 @@ macro_rules! folder {
     };
 }
 
-const CROSS_ENCODER: &[BundledFile] =
-    folder!("cross-encoder": "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json");
+static CROSS_ENCODER: Bundled = Bundled {
+    name: "bundled cross-encoder",
+    files: folder!("cross-encoder": "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"),
+    compute: ComputeType::W8A8,
+};
 
-const SMALL_CROSS_ENCODER: &[BundledFile] =
-    folder!("small-cross-encoder": "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json");
+static SMALL_CROSS_ENCODER: Bundled = Bundled {
+    name: "bundled small cross-encoder",
+    files: folder!("small-cross-encoder": "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"),
+    compute: ComputeType::W8A8,
+};
 
-const BI_ENCODER: &[BundledFile] = folder!("bi-encoder":
-    "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "modules.json",
-    "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json",
-);
+static BI_ENCODER: Bundled = Bundled {
+    name: "bundled bi-encoder",
+    files: folder!("bi-encoder":
+        "model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json", "modules.json",
+        "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json",
+    ),
+    compute: ComputeType::Int16,
+};
 
-/// The name and the files of the bundled model of a size for a task, if there is one.
-pub(super) fn files(task: Task, size: Size) -> Option<(&'static str, &'static [BundledFile])> {
-    match (task, size) {
-        (Task::CrossEncoder, Size::Usual) => Some(("bundled cross-encoder", CROSS_ENCODER)),
-        (Task::CrossEncoder, Size::Small) => Some(("bundled small cross-encoder", SMALL_CROSS_ENCODER)),
-        (Task::BiEncoder, Size::Usual) => Some(("bundled bi-encoder", BI_ENCODER)),
-        (Task::BiEncoder, Size::Small) => None,
+impl Bundled {
+    /// The model of a size for a task, if there is one.
+    pub(super) fn of(task: Task, size: Size) -> Option<&'static Self> {
+        match (task, size) {
+            (Task::CrossEncoder, Size::Usual) => Some(&CROSS_ENCODER),
+            (Task::CrossEncoder, Size::Small) => Some(&SMALL_CROSS_ENCODER),
+            (Task::BiEncoder, Size::Usual) => Some(&BI_ENCODER),
+            (Task::BiEncoder, Size::Small) => None,
+        }
+    }
+
+    /// The bytes of one of its files.
+    pub(super) fn file(&self, name: &str) -> Option<&'static [u8]> {
+        self.files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
     }
 }

@@ -120,7 +120,7 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// The model in one line: `bundled cross-encoder (BertForSequenceClassification, int8-weights, computed in int16)`.
+    /// The model in one line: `bundled cross-encoder (BertForSequenceClassification, int8-weights, computed in w8a8)`.
     pub fn title(&self) -> String {
         let architecture = self.architecture.as_ref().map_or(String::new(), |architecture| format!("{architecture}, "));
         format!("{} ({architecture}{}, computed in {})", self.name, self.precision, self.compute)

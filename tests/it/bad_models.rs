@@ -206,7 +206,7 @@ fn a_pipe_in_the_place_of_a_file() {
 #[test]
 fn a_graph_without_layers_for_integers() {
     let fixture = bert().with_graph("company.onnx");
-    for compute in [ComputeType::Int16, ComputeType::Int8] {
+    for compute in [ComputeType::Int16, ComputeType::Int8, ComputeType::W8A8] {
         let builder = Reranker::builder().model(ModelSource::dir(fixture.path())).compute_type(compute);
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Options, "{}", error.chain());

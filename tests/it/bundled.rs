@@ -7,11 +7,12 @@ use crate::fixtures::{expected, floats};
 
 /// Compute types, and by how much a logit may differ from the stored one at most: in fp32, other kernels differ in the last
 /// digits alone; of the integers, onnx/README.md says what was measured.
-const LOGITS: [(ComputeType, f32); 4] = [
+const LOGITS: [(ComputeType, f32); 5] = [
     (ComputeType::OnnxRuntime, 1e-4),
     (ComputeType::Float32, 1e-4),
     (ComputeType::Int16, 0.02),
     (ComputeType::Int8, 0.25),
+    (ComputeType::W8A8, 0.25),
 ];
 
 #[test]
@@ -53,8 +54,10 @@ fn check_cross_encoder(source: &ModelSource, cases: &str) {
 }
 
 #[test]
-fn the_defaults_are_16_bit_integers() {
-    assert_eq!(Reranker::bundled().unwrap().info().compute, ComputeType::Int16);
+fn the_defaults_are_integers() {
+    for source in [ModelSource::bundled(), ModelSource::bundled_small()] {
+        assert_eq!(Reranker::builder().model(source).build().unwrap().info().compute, ComputeType::W8A8);
+    }
     assert_eq!(Embedder::bundled().unwrap().info().compute, ComputeType::Int16);
 }
 
@@ -68,6 +71,7 @@ fn the_bi_encoder() {
         (ComputeType::Float32, 1e-5),
         (ComputeType::Int16, 5e-4),
         (ComputeType::Int8, 3e-2),
+        (ComputeType::W8A8, 3e-2),
     ];
     for (compute, tolerance) in computes {
         let embedder = Embedder::builder().compute_type(compute).build().unwrap();

@@ -73,7 +73,7 @@ fn dimensions_of_embeddings() {
 /// The same ranking in every compute type; one that is not known is a wrong usage.
 #[test]
 fn compute_types() {
-    for compute in ["onnxruntime", "float32", "int16", "int8"] {
+    for compute in ["onnxruntime", "float32", "int16", "int8", "w8a8"] {
         let output =
             run(&["compare", "--compute", compute, "--query", "old library", "--document", "a", "The library."]);
         assert_code(&output, 0);
@@ -87,7 +87,7 @@ fn compute_types() {
     }
     let output = run(&["doctor", "--compute", "int7"]);
     assert_code(&output, 2);
-    for word in ["int7", "onnxruntime, float32, int16, int8"] {
+    for word in ["int7", "onnxruntime, float32, int16, int8, w8a8"] {
         assert!(stderr(&output).contains(word), "{}", stderr(&output));
     }
 }

@@ -4,7 +4,7 @@ use crossrank::{ComputeType, Embedder, ModelSource, Reranker};
 
 use crate::fixtures::{self, Copy};
 
-const ALL: [ComputeType; 4] = [ComputeType::OnnxRuntime, ComputeType::Float32, ComputeType::Int16, ComputeType::Int8];
+const ALL: [ComputeType; 5] = ComputeType::ALL;
 
 const QUERY: &str = "where is the old library?";
 
@@ -77,7 +77,7 @@ fn other_families() {
         "qwen3-cross-encoder",
         "monot5-two-graphs",
     ] {
-        for compute in [ComputeType::Float32, ComputeType::Int8] {
+        for compute in [ComputeType::Float32, ComputeType::Int8, ComputeType::W8A8] {
             check(&ModelSource::dir(fixtures::path(name)), compute);
         }
     }
@@ -92,7 +92,7 @@ fn a_model_whose_batches_change_its_scores() {
 
 #[test]
 fn bundled_model() {
-    for compute in [ComputeType::Int16, ComputeType::Int8] {
+    for compute in [ComputeType::Int16, ComputeType::Int8, ComputeType::W8A8] {
         check(&ModelSource::bundled(), compute);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Output;
 
+use crossrank::z_scores;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -120,7 +121,7 @@ fn a_page_with_the_numbers_of_the_json() {
     assert_code(&output, 0);
     let page = html::parse(stdout(&output));
     let words: String = html::all(&page, "main").into_iter().map(html::text).collect();
-    for (system, name) in ["first stage", "bi-encoder", "cross-encoder", "cascade"].into_iter().enumerate() {
+    for (system, name) in ["first stage", "bi-encoder", "cross-encoder", "cascade", "fusion"].into_iter().enumerate() {
         let rows = html::all(&page, "#results ~ div:first-of-type tbody tr");
         let cells: Vec<String> = rows[system].child_elements().map(html::text).collect();
         assert_eq!((cells[0].as_str(), &cells[1]), (name, &format!("{:.4}", means(&experiment, system)[0])));
@@ -132,7 +133,7 @@ fn a_page_with_the_numbers_of_the_json() {
         }
     }
     assert_eq!(html::all(&page, "figure.slope").len(), 2);
-    assert_eq!(html::all(&page, "svg.interval").len(), 8, "for each system and measure");
+    assert_eq!(html::all(&page, "svg.interval").len(), 10, "for each system and measure");
     assert!(words.contains("Nowhere: no query has a lesser value"));
 }
 
@@ -165,6 +166,28 @@ fn a_cascade_of_one_keeps_what_the_bi_encoder_puts_first() {
     let collection = Collection::new();
     let experiment = collection.json(&["--cascade", "1", "--measures", "P@1"]);
     assert_eq!(means(&experiment, 3), means(&experiment, 1));
+}
+
+/// The order of the fusion is that of the sum of the z-scores of the three that the report shows.
+#[test]
+fn the_fusion_adds_z_scores() {
+    let collection = Collection::new();
+    let experiment = collection.json(&["--show", "9"]);
+    let cases = experiment["helped"].as_array().unwrap();
+    assert_eq!(cases.len(), 2);
+    for case in cases {
+        let documents = case["documents"].as_array().unwrap();
+        assert_eq!(documents.len(), 3, "all of the query's documents are shown");
+        let of = |name: &str| {
+            z_scores(&documents.iter().map(|document| document[name].as_f64().unwrap()).collect::<Vec<_>>())
+        };
+        let (first, similarity, logit) = (of("first_stage"), of("similarity"), of("logit"));
+        let sum = |index: usize| first[index] + similarity[index] + logit[index];
+        for (index, document) in documents.iter().enumerate() {
+            let rank = 1 + (0..documents.len()).filter(|other| sum(*other) > sum(index)).count();
+            assert_eq!(document["ranks"][4], rank, "{document}");
+        }
+    }
 }
 
 #[test]

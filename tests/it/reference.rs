@@ -70,7 +70,7 @@ fn check_cross_encoder(name: &str, label: usize, compute: ComputeType, tolerance
 /// What integers are off by grows with the value.
 fn scale(compute: ComputeType, logit: f32) -> f32 {
     match compute {
-        ComputeType::Int16 | ComputeType::Int8 => logit.abs().max(1.0),
+        ComputeType::Int16 | ComputeType::Int8 | ComputeType::W8A8 => logit.abs().max(1.0),
         _ => 1.0,
     }
 }
@@ -90,6 +90,7 @@ fn cross_encoders_in_float32() {
 fn cross_encoders_in_integers() {
     check_cross_encoders(ComputeType::Int16, 5e-3);
     check_cross_encoders(ComputeType::Int8, 2e-1);
+    check_cross_encoders(ComputeType::W8A8, 3e-1);
 }
 
 fn check_embedder(embedder: &Embedder, fixture: &str, variant: &str) {

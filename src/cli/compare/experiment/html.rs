@@ -17,8 +17,12 @@ pub(super) fn render(experiment: &Experiment) -> String {
         (cases(experiment, "hurts", &experiment.hurt))
         (conditions(experiment))
     };
-    Page { title: "First stage, bi-encoder, cross-encoder, cascade", introduction: introduction(experiment), body }
-        .render()
+    Page {
+        title: "First stage, bi-encoder, cross-encoder, cascade, fusion",
+        introduction: introduction(experiment),
+        body,
+    }
+    .render()
 }
 
 fn introduction(experiment: &Experiment) -> Markup {
@@ -41,9 +45,10 @@ fn introduction(experiment: &Experiment) -> Markup {
     };
     html! {
         p.lead {
-            "The same candidates in four orders: that of the " strong { "first stage" } ", by the similarity of embeddings ("
+            "The same candidates in five orders: that of the " strong { "first stage" } ", by the similarity of embeddings ("
             strong { "bi-encoder" } "), by the scores of a " strong { "cross-encoder" }
-            ", and by a " strong { "cascade" } ", where the cross-encoder reads what the bi-encoder finds most similar."
+            ", by a " strong { "cascade" } ", where the cross-encoder reads what the bi-encoder finds most similar, and by the "
+            strong { "fusion" } " of all three: the sum of their z-scores within the query."
         }
         (facts.render())
     }
@@ -168,11 +173,12 @@ fn remark(document: &CaseDocument) -> String {
         Some(grade) => format!("not relevant (grade {grade})"),
     };
     format!(
-        "{}: {judgement}; similarity {:.4}, place {} by the bi-encoder, {} in the cascade.",
+        "{}: {judgement}; similarity {:.4}, place {} by the bi-encoder, {} in the cascade, {} by all together.",
         document.id,
         document.similarity,
         document.ranks[Kind::BiEncoder as usize],
-        document.ranks[Kind::Cascade as usize]
+        document.ranks[Kind::Cascade as usize],
+        document.ranks[Kind::Fusion as usize]
     )
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::super::output;
-use super::results::{Against, CaseDocument, Experiment, Kind, QueryCase};
+use super::results::{Against, CaseDocument, Experiment, Kind, QueryCase, SYSTEMS};
 
 #[derive(Serialize)]
 struct Root<'a> {
@@ -72,7 +72,7 @@ struct JsonCase<'a> {
     query_id: &'a str,
     query: &'a str,
     /// The first measure for each system.
-    values: [f64; 4],
+    values: [f64; SYSTEMS],
     documents: Vec<JsonDocument<'a>>,
 }
 
@@ -80,7 +80,7 @@ struct JsonCase<'a> {
 struct JsonDocument<'a> {
     id: &'a str,
     grade: Option<i64>,
-    ranks: [usize; 4],
+    ranks: [usize; SYSTEMS],
     first_stage: f64,
     similarity: f32,
     logit: f32,
@@ -90,7 +90,7 @@ struct JsonDocument<'a> {
 pub(super) fn render(experiment: &Experiment) -> String {
     let Experiment { conditions, costs, .. } = experiment;
     let names = Kind::ALL.map(Kind::name);
-    let pairs = (0..4).flat_map(|a| (a + 1..4).map(move |b| (a, b)));
+    let pairs = (0..SYSTEMS).flat_map(|a| (a + 1..SYSTEMS).map(move |b| (a, b)));
     let tau = |(a, b): (usize, usize)| JsonTau { systems: [names[a], names[b]], kendall_tau: experiment.taus[a][b] };
     output::json(&Root {
         reranker: &conditions.reranker,

@@ -14,7 +14,7 @@ pub(super) fn render(experiment: &Experiment) -> String {
 }
 
 fn write(text: &mut String, experiment: &Experiment) -> fmt::Result {
-    writeln!(text, "# First stage, bi-encoder, cross-encoder and cascade\n")?;
+    writeln!(text, "# First stage, bi-encoder, cross-encoder, cascade and fusion\n")?;
     for note in notes(experiment) {
         writeln!(text, "- {}", cell(&note))?;
     }
@@ -54,8 +54,11 @@ fn write_case(text: &mut String, case: &QueryCase) -> fmt::Result {
     let values: Vec<String> =
         Kind::ALL.iter().zip(case.values).map(|(kind, value)| format!("{} {value:.4}", kind.name())).collect();
     writeln!(text, "{}\n", values.join(", "))?;
-    writeln!(text, "| first stage | bi-encoder | cross-encoder | cascade | grade | similarity | logit | document |")?;
-    writeln!(text, "|{} --- |", " ---: |".repeat(7))?;
+    writeln!(
+        text,
+        "| first stage | bi-encoder | cross-encoder | cascade | fusion | grade | similarity | logit | document |"
+    )?;
+    writeln!(text, "|{} --- |", " ---: |".repeat(8))?;
     for CaseDocument { id, text: of_document, grade, ranks, similarity, logit, .. } in &case.documents {
         let ranks: Vec<String> = ranks.iter().map(usize::to_string).collect();
         let grade = grade.map_or("-".to_owned(), |grade| grade.to_string());

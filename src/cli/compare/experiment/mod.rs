@@ -1,4 +1,4 @@
-//! The comparison as an experiment: first stage, bi-encoder, cross-encoder and cascade on a test collection.
+//! The comparison as an experiment: first stage, bi-encoder, cross-encoder, cascade and fusion on a test collection.
 //!
 //! [`collect`] scores the candidates of each query, as a job that can be resumed; [`results`] makes systems, measures and
 //! cases of the scores; the other files show them.

@@ -61,19 +61,15 @@ fn write_case(text: &mut String, case: &QueryCase) -> fmt::Result {
     let values: Vec<String> =
         Kind::ALL.iter().zip(case.values).map(|(kind, value)| format!("{} {value:.4}", kind.name())).collect();
     writeln!(text, "  {}", values.join(", "))?;
-    writeln!(text, "  ranks: first stage, bi-encoder, cross-encoder, cascade; grade; score")?;
+    writeln!(text, "  ranks: first stage, bi-encoder, cross-encoder, cascade, fusion; grade; score")?;
     for CaseDocument { id, text: of_document, grade, ranks, logit, .. } in &case.documents {
-        let [first, bi, cross, cascade] = ranks;
+        let ranks: Vec<String> = ranks.iter().map(|rank| format!("{rank:>3}")).collect();
         let grade = grade.map_or("-".to_owned(), |grade| grade.to_string());
         let mut excerpt: String = one_line(of_document).chars().take(EXCERPT).collect();
         if excerpt.len() < of_document.len() {
             excerpt.push('…');
         }
-        writeln!(
-            text,
-            "  {first:>3} {bi:>3} {cross:>3} {cascade:>3}  grade {grade:>2}  {logit:>7.3}  {}: {excerpt}",
-            one_line(id)
-        )?;
+        writeln!(text, "  {}  grade {grade:>2}  {logit:>7.3}  {}: {excerpt}", ranks.join(" "), one_line(id))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::collect::Scored;
 use crossrank::eval::{
     Difference, Evaluation, Measure, Qrels, Run, SignificanceOptions, bootstrap_interval, compare_runs, evaluate,
 };
-use crossrank::{Candidates, kendall_tau};
+use crossrank::{Candidates, kendall_tau, z_scores};
 
 /// What an experiment was made with.
 #[derive(Debug, Clone)]
@@ -33,10 +33,16 @@ pub(super) enum Kind {
     BiEncoder,
     CrossEncoder,
     Cascade,
+    /// The first stage, the bi-encoder and the cross-encoder together: the sum of their z-scores within a query.
+    Fusion,
 }
 
+/// How many of them there are.
+pub(super) const SYSTEMS: usize = Kind::ALL.len();
+
 impl Kind {
-    pub(super) const ALL: [Kind; 4] = [Kind::FirstStage, Kind::BiEncoder, Kind::CrossEncoder, Kind::Cascade];
+    pub(super) const ALL: [Kind; 5] =
+        [Kind::FirstStage, Kind::BiEncoder, Kind::CrossEncoder, Kind::Cascade, Kind::Fusion];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -44,6 +50,7 @@ impl Kind {
             Kind::BiEncoder => "bi-encoder",
             Kind::CrossEncoder => "cross-encoder",
             Kind::Cascade => "cascade",
+            Kind::Fusion => "fusion",
         }
     }
 }
@@ -54,7 +61,7 @@ pub(super) struct Experiment {
     /// One for each of [`Kind::ALL`].
     pub(super) systems: Vec<System>,
     /// The mean over queries of Kendall's tau between two systems' orders, by their places in `systems`.
-    pub(super) taus: [[Option<f64>; 4]; 4],
+    pub(super) taus: [[Option<f64>; SYSTEMS]; SYSTEMS],
     /// All judged queries, also those that the run has nothing for.
     pub(super) queries: usize,
     pub(super) missing_queries: usize,
@@ -79,7 +86,7 @@ pub(super) struct Value {
     pub(super) interval: (f64, f64),
     /// Against the first stage; none for itself.
     pub(super) against_first_stage: Option<Against>,
-    /// Against the bi-encoder; for the cross-encoder and the cascade.
+    /// Against the bi-encoder; for the systems behind it.
     pub(super) against_bi_encoder: Option<Against>,
 }
 
@@ -107,7 +114,7 @@ pub(super) struct QueryCase {
     pub(super) id: String,
     pub(super) text: String,
     /// The first measure's value for each system.
-    pub(super) values: [f64; 4],
+    pub(super) values: [f64; SYSTEMS],
     /// The documents that explain it, in the cross-encoder's order.
     pub(super) documents: Vec<CaseDocument>,
 }
@@ -117,7 +124,7 @@ pub(super) struct CaseDocument {
     pub(super) text: String,
     pub(super) grade: Option<i64>,
     /// Its rank in each system, from 1.
-    pub(super) ranks: [usize; 4],
+    pub(super) ranks: [usize; SYSTEMS],
     pub(super) first_stage: f64,
     pub(super) similarity: f32,
     pub(super) logit: f32,
@@ -179,7 +186,7 @@ impl Experiment {
 
 /// A query's documents as each system scores them, greater first.
 struct Orders {
-    scores: [Vec<f64>; 4],
+    scores: [Vec<f64>; SYSTEMS],
     /// How many documents the cross-encoder reads in the cascade.
     candidates: usize,
 }
@@ -187,7 +194,7 @@ struct Orders {
 impl Orders {
     fn new(query: &Scored, cascade: Candidates) -> Self {
         let documents = &query.documents;
-        let first = documents.iter().map(|document| document.first_stage).collect();
+        let first: Vec<f64> = documents.iter().map(|document| document.first_stage).collect();
         let similarity: Vec<f64> = documents.iter().map(|document| f64::from(document.similarity)).collect();
         let logit: Vec<f64> = documents.iter().map(|document| f64::from(document.logit)).collect();
         let by_similarity = order(&similarity);
@@ -198,7 +205,9 @@ impl Orders {
         for (index, below) in by_similarity[candidates..].iter().zip(1..) {
             cascaded[*index] = least - f64::from(below);
         }
-        Self { scores: [first, similarity, logit, cascaded], candidates }
+        let fused = z_scores(&first).into_iter().zip(z_scores(&similarity)).zip(z_scores(&logit));
+        let fused = fused.map(|((first, similarity), logit)| first + similarity + logit).collect();
+        Self { scores: [first, similarity, logit, cascaded, fused], candidates }
     }
 
     /// The rank of each document, from 1.
@@ -278,12 +287,13 @@ fn core_seconds(kind: Kind, scored: &[Scored], orders: &[Orders], threads: usize
             let part = orders.candidates as f64 / query.documents.len().max(1) as f64;
             query.query_seconds + part * query.pair_seconds
         }
+        Kind::Fusion => query.query_seconds + query.pair_seconds,
     };
     let all: f64 = scored.iter().zip(orders).map(seconds).sum();
     (kind != Kind::FirstStage && !scored.is_empty()).then(|| all * threads as f64 * 1000.0 / scored.len() as f64)
 }
 
-fn taus(orders: &[Orders]) -> [[Option<f64>; 4]; 4] {
+fn taus(orders: &[Orders]) -> [[Option<f64>; SYSTEMS]; SYSTEMS] {
     let mean = |a: usize, b: usize| {
         let known: Vec<f64> = orders
             .iter()
@@ -296,7 +306,7 @@ fn taus(orders: &[Orders]) -> [[Option<f64>; 4]; 4] {
             .collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     };
-    [0, 1, 2, 3].map(|a| [0, 1, 2, 3].map(|b| mean(a, b)))
+    Kind::ALL.map(|a| Kind::ALL.map(|b| mean(a as usize, b as usize)))
 }
 
 /// The queries where the cross-encoder is better than the first stage by most, and worse by most, in the first measure.
@@ -323,7 +333,7 @@ fn cases(
         Ok(QueryCase {
             id: scored[index].query.clone(),
             text: scored[index].text.clone(),
-            values: [0, 1, 2, 3].map(|system| value(system, place)),
+            values: Kind::ALL.map(|system| value(system as usize, place)),
             documents: documents(&scored[index], &orders[index], qrels, corpus)?,
         })
     };
@@ -333,7 +343,7 @@ fn cases(
 }
 
 fn documents(query: &Scored, orders: &Orders, qrels: &Qrels, corpus: &Corpus) -> Result<Vec<CaseDocument>, Failure> {
-    let ranks = [0, 1, 2, 3].map(|system| orders.ranks(system));
+    let ranks = Kind::ALL.map(|system| orders.ranks(system as usize));
     let by_logit = order(&orders.scores[Kind::CrossEncoder as usize]);
     let grade = |index: usize| qrels.grade(&query.query, &query.documents[index].id);
     let relevant: Vec<usize> =
@@ -350,7 +360,7 @@ fn documents(query: &Scored, orders: &Orders, qrels: &Qrels, corpus: &Corpus) ->
                 id: document.id.clone(),
                 text,
                 grade: grade(index),
-                ranks: [0, 1, 2, 3].map(|system| ranks[system][index]),
+                ranks: ranks.each_ref().map(|ranks| ranks[index]),
                 first_stage: document.first_stage,
                 similarity: document.similarity,
                 logit: document.logit,

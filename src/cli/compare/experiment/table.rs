@@ -1,6 +1,6 @@
 //! The experiment's tables, for every form of report that has tables.
 
-use super::results::{Against, Experiment, Kind, System, Value};
+use super::results::{Against, Experiment, Kind, SYSTEMS, System, Value};
 
 /// Rows of cells under a header. The first column is text, the others are numbers.
 pub(super) struct Table {
@@ -72,7 +72,7 @@ fn costs(experiment: &Experiment) -> Table {
         let seconds = system.core_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1}"));
         let pairs = match system.kind {
             Kind::FirstStage | Kind::BiEncoder => "-".to_owned(),
-            Kind::CrossEncoder => format!("{:.1}", experiment.pairs as f64 / judged(experiment)),
+            Kind::CrossEncoder | Kind::Fusion => format!("{:.1}", experiment.pairs as f64 / judged(experiment)),
             Kind::Cascade => format!("{:.1}", experiment.costs.cascade_pairs),
         };
         vec![system.kind.name().to_owned(), seconds, pairs]
@@ -93,7 +93,7 @@ fn agreement(experiment: &Experiment) -> Table {
     let names = Kind::ALL.map(Kind::name);
     let mut header = vec!["Kendall's tau".to_owned()];
     header.extend(names.map(str::to_owned));
-    let row = |(name, taus): (&str, &[Option<f64>; 4])| {
+    let row = |(name, taus): (&str, &[Option<f64>; SYSTEMS])| {
         let mut row = vec![name.to_owned()];
         row.extend(taus.iter().map(|tau| tau.map_or("-".to_owned(), |tau| format!("{tau:.3}"))));
         row
@@ -126,7 +126,8 @@ pub(super) fn notes(experiment: &Experiment) -> Vec<String> {
         ),
         "Intervals: bootstrap over queries (10,000 resamples). p: paired t-test, with Holm's correction over the systems that \
          are compared with the same one. Costs: wall time times threads, with documents' embeddings in an index; of the \
-         cascade, the candidates' part of the time of all pairs."
+         cascade, the candidates' part of the time of all pairs. Fusion: the sum of the z-scores, within each query, of first \
+         stage, bi-encoder and cross-encoder."
             .to_owned(),
     ];
     if *missing_queries > 0 {
