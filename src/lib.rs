@@ -32,14 +32,15 @@
 //! - [`compare`](compare()) runs both engines on the same cases. [`CrossEncoder`] and [`BiEncoder`] are the traits it
 //!   sees, for models of your own.
 //! - [`eval`] measures rankings with relevance judgements: nDCG, AP, RR and others, and whether two runs differ.
+//! - [`z_scores`] makes scores of different kinds comparable within a query, so that they can be added.
 //! - [`runtime`] finds and loads ONNX Runtime; every engine does so by itself.
 //!
 //! # What can be relied on
 //!
 //! - A pair's score belongs to the pair: it has the same bits alone, in any company, in any order, and with any number
-//!   of threads. So has a text's embedding. That holds for each [`ComputeType`]. (Long inputs run alone. Short ones of one length run together if the graph's
-//!   operators look at each input by itself, and after the first batch of each shape was compared, in its first and last
-//!   input, with the same inputs run alone.)
+//!   of threads. So has a text's embedding. That holds for each [`ComputeType`]. (Long inputs run alone. Short ones of one length,
+//!   or of neighbouring lengths where padding is skipped, run together if the graph's operators look at each input by
+//!   itself, and after the first batch of each shape was compared, in two of its inputs, with the same inputs run alone.)
 //! - The library prints nothing, reports through return values and [`tracing`](https://docs.rs/tracing) events, and
 //!   does not panic on user data: an [`Error`] says what is wrong, the limit, the value and what to do.
 //! - No network is used at run time, but for a model that is named as one of the Hub, by [`ModelSource::hub`],
