@@ -5,7 +5,7 @@
 #
 # 1. The first stage's results (bm25.trec; yours come from Lucene, Elasticsearch, tantivy, Pyserini …) are reranked.
 # 2. Both runs are measured with judgements.
-# 3. The same as one experiment: first stage, bi-encoder, cross-encoder and cascade, with intervals and costs.
+# 3. The same as one experiment: first stage, bi-encoder, cross-encoder, cascade and fusion, with intervals and costs.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 crossrank=${1:-crossrank}

@@ -153,3 +153,21 @@ fn graphs_in_other_types_and_with_rounded_activations_stay_as_they_are() {
     let external = changed(&|graph| graph.initializer[0].data_location = 1);
     assert_eq!(external, None);
 }
+
+/// `int8` has 16 bits for the query's tokens, the sensitive layers and the first tokens; `w8a8` has them nowhere.
+#[test]
+fn in_which_numbers_layers_are_packed() {
+    let path = format!("{}/onnx/cross-encoder/model.onnx", env!("CARGO_MANIFEST_DIR"));
+    let packed = |numbers| {
+        let rewritten = rewrite(&FileBytes::map(path.as_ref()).unwrap(), Isa::Portable, numbers).unwrap();
+        let of_query = rewritten.layers.iter().filter(|layer| layer.precise.is_some()).count();
+        let asks = onnx::read(rewritten.model.into()).unwrap().graph.unwrap().input;
+        let asks = asks.iter().any(|input| input.name == QUERY_TOKENS);
+        let coarse = rewritten.layers.iter().filter(|layer| layer.coarse.arithmetic() == Arithmetic::Int8).count();
+        (rewritten.layers.len(), coarse, of_query, asks)
+    };
+    // Six layers of six products; of the first three the expansions, and of the last one all but keys and values, are not coarse.
+    assert_eq!(packed(Numbers::Int8), (36, 29, 29, true));
+    assert_eq!(packed(Numbers::W8A8), (36, 36, 0, false));
+    assert_eq!(packed(Numbers::Int16), (36, 0, 0, false));
+}

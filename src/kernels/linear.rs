@@ -128,6 +128,12 @@ impl Linear {
         Self { matrix, arithmetic, row_limit, bias: padded, gelu }
     }
 
+    /// In which numbers its products are computed.
+    #[cfg(test)]
+    pub(crate) fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     pub(crate) fn inputs(&self) -> usize {
         self.matrix.inputs
     }

@@ -66,7 +66,7 @@ const pages = {
             { "corpus.jsonl": "--corpus", "queries.jsonl": "--queries", "bm25.trec": "--run", "qrels.trec": "--qrels" }[name],
             join(experiment, name),
         ]),
-        title: "First stage, bi-encoder, cross-encoder, cascade",
+        title: "First stage, bi-encoder, cross-encoder, cascade, fusion",
     },
 };
 

@@ -4,7 +4,6 @@ use crossrank::{ComputeType, Embedder, ModelSource, Reranker};
 
 use crate::fixtures::{self, Copy};
 
-const ALL: [ComputeType; 5] = ComputeType::ALL;
 
 const QUERY: &str = "where is the old library?";
 
@@ -59,7 +58,7 @@ fn check(model: &ModelSource, compute: ComputeType) {
 
 #[test]
 fn small_model() {
-    for compute in ALL {
+    for &compute in ComputeType::ALL {
         check(&ModelSource::dir(fixtures::path("bert-cross-encoder")), compute);
     }
 }

@@ -47,7 +47,7 @@ fn renamed(names: &[(&str, &str)]) -> Copy {
 
 #[test]
 fn two_graphs_answer_as_one_does() {
-    for compute in ComputeType::ALL {
+    for &compute in ComputeType::ALL {
         let load = |name: &str| {
             let source = ModelSource::dir(fixtures::path(name));
             Reranker::builder().model(source).compute_type(compute).build().unwrap()

@@ -67,7 +67,10 @@ fn the_numbers_are_those_of_rerank_and_eval() {
     let files = ["--corpus", &corpus, "--queries", &queries, "--run", &run_file, "-o", &reranked];
     // Query 9 has no text: it is reported, and has no judgement anyway.
     assert_code(&run(&[&["rerank"], &files[..]].concat()), 1);
-    for (path, system) in [(&run_file, 0), (&reranked, 2)] {
+    let fused = collection.path("fused");
+    let files = [&files[..6], &["--fusion", "-o", &fused]].concat();
+    assert_code(&run(&[&["rerank"], &files[..]].concat()), 1);
+    for (path, system) in [(&run_file, 0), (&reranked, 2), (&fused, 4)] {
         let output = run(&["eval", &qrels, path, "nDCG@10", "RR@10", "P@1", "-o", "jsonl"]);
         assert_code(&output, 0);
         let expected: Vec<f64> = stdout(&output)

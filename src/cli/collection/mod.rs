@@ -4,6 +4,7 @@
 //! corpus ([`corpus`]), and the run's lines by theirs ([`run`]).
 
 mod corpus;
+mod fusion;
 mod queries;
 mod query;
 mod record;
@@ -11,6 +12,7 @@ mod run;
 mod spool;
 
 pub(super) use corpus::{Corpus, Indexed};
+pub(super) use fusion::fused;
 pub(super) use queries::{Queries, queries};
 pub(super) use query::{Candidate, Query, units};
 pub(super) use run::FirstStage;

@@ -46,6 +46,9 @@ impl Unit for Query {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
+        for (_, score) in &self.candidates {
+            hash.update(score.to_le_bytes());
+        }
     }
 }
 

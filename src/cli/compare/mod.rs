@@ -25,8 +25,8 @@ const CASES: &[u8] = include_bytes!("../cases.json");
 ///
 /// Without arguments, three built-in cases are run. Give your own with --query and --document, or with --cases.
 ///
-/// With --corpus, --queries, --run and --qrels it is an experiment: first stage, bi-encoder, cross-encoder and a cascade of
-/// the two on a test collection, with measures, intervals, wins and losses, agreement, speed and cost, and the queries that
+/// With --corpus, --queries, --run and --qrels it is an experiment: first stage, bi-encoder, cross-encoder, a cascade of
+/// the two and the fusion of all three on a test collection, with measures, intervals, wins and losses, agreement, speed and cost, and the queries that
 /// change most.
 ///
 /// Examples: `crossrank compare --query "capital of France" --document "Paris is in France." "Bread is baked."`,

@@ -1,6 +1,7 @@
 //! `crossrank rerank`: documents, ranked for a query; or many queries of a file, one after the other; or pairs of a table.
 
 mod documents;
+mod fusion;
 mod pairs;
 mod ranker;
 mod requests;
@@ -18,6 +19,7 @@ use super::job::JobArguments;
 use super::models::{EngineOptions, RerankerOptions};
 use crossrank::RankOptions;
 use pairs::PairArguments;
+use ranker::Way;
 use requests::Service;
 use retrieval::RetrievalArguments;
 
@@ -127,8 +129,8 @@ fn finite(text: &str) -> Result<f32, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let models: Vec<&str> =
-        arguments.cascade.model().into_iter().chain([arguments.reranker.reranker.as_str()]).collect();
+    let bi_encoder = arguments.way().map(|_| arguments.cascade.embedder());
+    let models: Vec<&str> = bi_encoder.into_iter().chain([arguments.reranker.reranker.as_str()]).collect();
     arguments.engine.check(&models)?;
     let usage = |message: String| Err(Failure::Setup(message));
     if arguments.retrieval.is_given() {
@@ -163,6 +165,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 impl Arguments {
+    /// What a bi-encoder is wanted for, if it is.
+    fn way(&self) -> Option<Way> {
+        let fusion = self.retrieval.fusion().then_some(Way::Fusion);
+        self.cascade.candidates().map(Way::Cascade).or(fusion)
+    }
+
     /// What the command line says of the results of a query.
     fn rank_options(&self) -> RankOptions {
         let mut options = RankOptions::new().raw_scores(self.raw_scores).keep_going(true);

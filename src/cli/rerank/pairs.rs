@@ -120,7 +120,7 @@ fn refuse(arguments: &Arguments) -> Result<(), Failure> {
         ("--threshold", arguments.threshold.is_some()),
         ("--format", arguments.format.is_some()),
         ("--return-documents", arguments.return_documents),
-        ("--cascade", arguments.cascade.model().is_some()),
+        ("--cascade", arguments.cascade.candidates().is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {
         Some((option, _)) => {

@@ -1,9 +1,11 @@
-//! The models of a command, alone or as a cascade, and what they give.
+//! The models of a command, the cross-encoder alone or with a bi-encoder, and what they give.
 
+use super::super::collection::Candidate;
 use super::super::failure::Failure;
 use super::super::job::{Settings, Tally};
 use super::super::models::{Cut, describe, load_runtime};
 use super::Arguments;
+use super::fusion::{self, Fused};
 use crossrank::{
     Candidates, Cascade, CascadeOptions, CascadeRanking, CascadedDocument, Embedder, Error, ModelInfo, PairScores,
     RankOptions, RankedDocument, Ranking, Reranker, TruncatedDocument, Window,
@@ -11,7 +13,16 @@ use crossrank::{
 
 pub(super) struct Ranker {
     reranker: Reranker,
-    first_stage: Option<(Embedder, Candidates)>,
+    bi_encoder: Option<(Embedder, Way)>,
+}
+
+/// What the bi-encoder is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// It chooses what the cross-encoder reads.
+    Cascade(Candidates),
+    /// Its similarities are added to the other scores.
+    Fusion,
 }
 
 /// The result of a cross-encoder, or of a cascade.
@@ -44,8 +55,9 @@ impl Ranker {
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
         load_runtime()?;
         let reranker = arguments.reranker.load(&arguments.engine)?.engine;
-        let first_stage = arguments.cascade.load(&arguments.engine)?;
-        Ok(Self { reranker, first_stage: first_stage.map(|(embedder, candidates)| (embedder.engine, candidates)) })
+        let load = |way| Ok((arguments.cascade.load(&arguments.engine)?.engine, way));
+        let bi_encoder = arguments.way().map(load).transpose()?;
+        Ok(Self { reranker, bi_encoder })
     }
 
     /// The cross-encoder in one line.
@@ -69,13 +81,21 @@ impl Ranker {
     }
 
     pub(super) fn rank(&self, query: &str, texts: &[&str], options: &RankOptions) -> Result<Ranked, Error> {
-        match &self.first_stage {
-            None => Ok(Ranked::from(self.reranker.rerank_with(query, texts, options)?)),
-            Some((embedder, candidates)) => {
+        match &self.bi_encoder {
+            None | Some((_, Way::Fusion)) => Ok(Ranked::from(self.reranker.rerank_with(query, texts, options)?)),
+            Some((embedder, Way::Cascade(candidates))) => {
                 let options = CascadeOptions::new().candidates(*candidates).ranking(*options);
                 let ranking = Cascade::new(embedder, &self.reranker).rerank_with(query, texts, &options)?;
                 Ok(Ranked::of_cascade(ranking, embedder.info().title()))
             }
+        }
+    }
+
+    /// Documents of a first stage by all scores together, if that is wanted.
+    pub(super) fn fuse(&self, query: &str, documents: &[Candidate<'_>]) -> Option<Result<Fused, Error>> {
+        match &self.bi_encoder {
+            Some((embedder, Way::Fusion)) => Some(fusion::rank(&self.reranker, embedder, query, documents)),
+            _ => None,
         }
     }
 
@@ -86,7 +106,7 @@ impl Ranker {
 
     /// Says what was cut to fit the models.
     pub(super) fn report_cuts(&self, tally: &Tally) {
-        if let Some((embedder, _)) = &self.first_stage {
+        if let Some((embedder, _)) = &self.bi_encoder {
             tally.cut_by_bi_encoder.report("the bi-encoder", embedder.info().max_length);
         }
         tally.cut_by_cross_encoder.report("the cross-encoder", self.reranker.info().max_length);
@@ -96,11 +116,11 @@ impl Ranker {
     pub(super) fn settings(&self, arguments: &Arguments) -> Settings {
         let mut settings = Settings::new();
         describe("--reranker", self.reranker.info(), &mut settings);
-        if let Some((embedder, _)) = &self.first_stage {
+        if let Some((embedder, _)) = &self.bi_encoder {
             describe("--embedder", embedder.info(), &mut settings);
         }
         let mut add = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
-        add("--cascade", format!("{:?}", self.first_stage.as_ref().map(|(_, candidates)| candidates)));
+        add("--cascade, --fusion", format!("{:?}", self.bi_encoder.as_ref().map(|(_, way)| way)));
         add("--top-n", format!("{:?}", arguments.top_n));
         add("--threshold", format!("{:?}", arguments.threshold));
         add("--instruction, --template and the like", format!("{:?}", arguments.reranker));

@@ -1,18 +1,19 @@
 //! The retrieval layout: the results of a first stage, reranked into a TREC run.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::path::Path;
 
 use clap::Args;
 
+use super::super::cascade::BI_ENCODER;
 use super::super::collection::{Candidate, Corpus, FirstStage, Indexed, Queries, queries, units};
 use super::super::failure::{Failure, Outcome};
 use super::super::job::{Extent, Job, Worked};
 use super::super::output::message;
 use super::super::text::count;
 use super::Arguments;
-use super::ranker::{Ranked, Ranker};
+use super::ranker::{Ranked, RankedLine, Ranker};
 
 /// A first stage and what it speaks of.
 #[derive(Debug, Args)]
@@ -32,6 +33,10 @@ pub(super) struct RetrievalArguments {
     #[arg(long, value_name = "N", requires = "run", help_heading = "Retrieval",
           value_parser = clap::value_parser!(u64).range(1..))]
     depth: Option<u64>,
+    /// Rank by first stage, bi-encoder and cross-encoder together: the scores are the sums of their z-scores within each query.
+    /// All documents are embedded and read
+    #[arg(long, requires = "run", conflicts_with = "threshold", group = BI_ENCODER, help_heading = "Retrieval")]
+    fusion: bool,
     /// The last column of the run: what it is called
     #[arg(long, value_name = "NAME", requires = "run", default_value = "crossrank", help_heading = "Retrieval",
           value_parser = tag)]
@@ -49,10 +54,15 @@ impl RetrievalArguments {
     pub(super) fn is_given(&self) -> bool {
         self.run.is_some()
     }
+
+    /// Whether all scores are to be added.
+    pub(super) fn fusion(&self) -> bool {
+        self.fusion
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let RetrievalArguments { corpus: Some(corpus), queries: Some(queries_file), run: Some(run), depth, tag } =
+    let RetrievalArguments { corpus: Some(corpus), queries: Some(queries_file), run: Some(run), depth, tag, .. } =
         &arguments.retrieval
     else {
         return Err(Failure::Setup("--corpus, --queries and --run belong together".to_owned()));
@@ -98,6 +108,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             return Worked::failed(name, vec![format!("its text is not in {queries_file}")]);
         };
         let (documents, mut reasons) = query.documents(&corpus);
+        if let Some(fused) = ranker.fuse(text, &documents) {
+            let fused = match fused {
+                Ok(fused) => fused,
+                Err(error) => return Worked::failed(name, vec![error.chain()]),
+            };
+            reasons.extend(fused.reasons);
+            let best = fused.results.into_iter().take(arguments.top_n.unwrap_or(usize::MAX));
+            return Worked {
+                results: lines(&query.id, &documents, best, tag).into_bytes(),
+                tally: fused.tally,
+                failure: (!reasons.is_empty()).then_some((name, reasons)),
+            };
+        }
         let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
         let ranked = match ranker.rank(text, &texts, &options) {
             Ok(ranked) => ranked,
@@ -108,7 +131,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             format!("document {id}: {}", failure.chain())
         }));
         Worked {
-            results: lines(&query.id, &documents, &ranked, tag).into_bytes(),
+            results: lines(&query.id, &documents, scores(&ranked), tag).into_bytes(),
             tally: ranked.tally(documents.len()),
             failure: (!reasons.is_empty()).then_some((name, reasons)),
         }
@@ -140,16 +163,27 @@ fn report(
     Ok(())
 }
 
-/// The lines of a run. Documents of a cascade that the cross-encoder did not read follow the others in steps of 1 below the
-/// least score.
-fn lines(query: &str, documents: &[Candidate<'_>], ranked: &Ranked, tag: &str) -> String {
+/// The documents' indexes and scores. Documents of a cascade that the cross-encoder did not read follow the others in steps of 1
+/// below the least score.
+fn scores(ranked: &Ranked) -> impl Iterator<Item = (usize, f32)> {
+    let score = |last: &mut f32, result: &RankedLine| {
+        *last = result.score.unwrap_or(*last - 1.0);
+        Some((result.index, *last))
+    };
+    ranked.results.iter().scan(0.0, score)
+}
+
+/// The lines of a run.
+fn lines(
+    query: &str,
+    documents: &[Candidate<'_>],
+    ranking: impl Iterator<Item = (usize, impl Display)>,
+    tag: &str,
+) -> String {
     let mut text = String::new();
-    let mut last = 0.0;
-    for (result, rank) in ranked.results.iter().zip(1..) {
-        let score = result.score.unwrap_or(last - 1.0);
-        last = score;
+    for ((index, score), rank) in ranking.zip(1..) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{query} Q0 {} {rank} {score} {tag}", documents[result.index].id);
+        let _ = writeln!(text, "{query} Q0 {} {rank} {score} {tag}", documents[index].id);
     }
     text
 }

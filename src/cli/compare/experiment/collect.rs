@@ -113,6 +113,9 @@ impl<'a> Models<'a> {
         for ((document, similarity), pair) in documents.iter().zip(similarities).zip(pairs.scores) {
             let id = document.id;
             match pair {
+                Ok(_) if !document.score.is_finite() => {
+                    reasons.push(format!("document {id}: its score in the first stage is {}", document.score));
+                }
                 Ok(pair) if similarity.is_finite() => scored.documents.push(ScoredDocument {
                     id: id.to_owned(),
                     first_stage: document.score,

@@ -26,7 +26,8 @@ pub(super) fn render(experiment: &Experiment) -> String {
 }
 
 fn introduction(experiment: &Experiment) -> Markup {
-    let best = experiment.systems.iter().max_by(|a, b| a.values[0].mean.total_cmp(&b.values[0].mean));
+    // Of equal ones the first, which costs the least.
+    let best = experiment.systems.iter().rev().max_by(|a, b| a.values[0].mean.total_cmp(&b.values[0].mean));
     let cross_encoder = &experiment.systems[Kind::CrossEncoder as usize].values[0];
     let facts = Facts::default()
         .with("Judged queries", html! { (thousands(experiment.queries)) })
@@ -173,7 +174,7 @@ fn remark(document: &CaseDocument) -> String {
         Some(grade) => format!("not relevant (grade {grade})"),
     };
     format!(
-        "{}: {judgement}; similarity {:.4}, place {} by the bi-encoder, {} in the cascade, {} by all together.",
+        "{}: {judgement}; similarity {:.4}, place {} by the bi-encoder, {} in the cascade, {} by the fusion.",
         document.id,
         document.similarity,
         document.ranks[Kind::BiEncoder as usize],

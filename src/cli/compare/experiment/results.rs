@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::super::super::collection::Corpus;
+use super::super::super::collection::{Corpus, fused};
 use super::super::super::failure::Failure;
 use super::collect::Scored;
 use crossrank::eval::{
     Difference, Evaluation, Measure, Qrels, Run, SignificanceOptions, bootstrap_interval, compare_runs, evaluate,
 };
-use crossrank::{Candidates, kendall_tau, z_scores};
+use crossrank::{Candidates, kendall_tau};
 
 /// What an experiment was made with.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ pub(super) struct Value {
     pub(super) interval: (f64, f64),
     /// Against the first stage; none for itself.
     pub(super) against_first_stage: Option<Against>,
-    /// Against the bi-encoder; for the systems behind it.
+    /// Against the bi-encoder; for the systems after it.
     pub(super) against_bi_encoder: Option<Against>,
 }
 
@@ -205,8 +205,7 @@ impl Orders {
         for (index, below) in by_similarity[candidates..].iter().zip(1..) {
             cascaded[*index] = least - f64::from(below);
         }
-        let fused = z_scores(&first).into_iter().zip(z_scores(&similarity)).zip(z_scores(&logit));
-        let fused = fused.map(|((first, similarity), logit)| first + similarity + logit).collect();
+        let fused = fused(&first, &similarity, &logit);
         Self { scores: [first, similarity, logit, cascaded, fused], candidates }
     }
 
