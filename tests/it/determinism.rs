@@ -4,7 +4,6 @@ use crossrank::{ComputeType, Embedder, ModelSource, Reranker};
 
 use crate::fixtures::{self, Copy};
 
-
 const QUERY: &str = "where is the old library?";
 
 /// Documents of very different lengths, with duplicates.

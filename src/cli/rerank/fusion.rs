@@ -49,8 +49,7 @@ pub(super) fn rank(
         };
         reasons.push(format!("document {}: {problem}", document.id));
     }
-    let mut results: Vec<(usize, f64)> =
-        known.into_iter().zip(fused(&first_stage, &similarities, &logits)).collect();
+    let mut results: Vec<(usize, f64)> = known.into_iter().zip(fused(&first_stage, &similarities, &logits)).collect();
     results.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     Ok(Fused { results, reasons, tally })
 }

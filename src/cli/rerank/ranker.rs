@@ -55,8 +55,10 @@ impl Ranker {
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
         load_runtime()?;
         let reranker = arguments.reranker.load(&arguments.engine)?.engine;
-        let load = |way| Ok((arguments.cascade.load(&arguments.engine)?.engine, way));
-        let bi_encoder = arguments.way().map(load).transpose()?;
+        let bi_encoder = match arguments.way() {
+            Some(way) => Some((arguments.cascade.load(&arguments.engine)?.engine, way)),
+            None => None,
+        };
         Ok(Self { reranker, bi_encoder })
     }
 
