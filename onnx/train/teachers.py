@@ -138,12 +138,12 @@ class QuantisedBiEncoder(BiEncoder):
 
     tokens_per_batch = 512
 
-    def __init__(self, folder, device="cpu"):
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+    def __init__(self, file, device="cpu"):
+        self.tokenizer = AutoTokenizer.from_pretrained(file.parent)
         self.max_length, self.device = 256, device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(quantised(Path(folder)), options)
+        self.session = onnxruntime.InferenceSession(file, options)
         self.inputs = [i.name for i in self.session.get_inputs()]
         self.size = self.session.get_outputs()[0].shape[-1]
 
@@ -211,8 +211,9 @@ class Splade(Encoder):
 def encoders(args):
     """Of each teacher that reads texts alone: its class, its arguments, and what stands before queries and passages."""
     device = args.device
-    bi = (QuantisedBiEncoder, (args.bi_onnx,)) if args.bi_onnx else (BiEncoder, (None, device))
-    e5 = (QuantisedBiEncoder, (args.e5_onnx,)) if args.e5_onnx else (BiEncoder, (args.work / "e5", device))
+    # The int8 files are made here: worker processes would write them at the same time.
+    bi = (QuantisedBiEncoder, (quantised(args.bi_onnx),)) if args.bi_onnx else (BiEncoder, (None, device))
+    e5 = (QuantisedBiEncoder, (quantised(args.e5_onnx),)) if args.e5_onnx else (BiEncoder, (args.work / "e5", device))
     every = {"bi": (*bi, "", ""), "splade": (Splade, (device,), "", ""), "e5": (*e5, "query: ", "passage: ")}
     return {name: every[name] for name in args.teachers if name in every}
 
