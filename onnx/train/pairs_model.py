@@ -34,8 +34,13 @@ class PairModel:
 
     def token_ids(self, texts):
         """Token ids of each text without special tokens."""
-        encode = self.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=self.max_length)
-        return [np.array(ids, np.int32) for ids in encode["input_ids"]]
+        out = []
+        # Some at a time: what the tokenizer returns takes a hundred times as much memory as the ids.
+        for first in range(0, len(texts), 4096):
+            some = texts[first : first + 4096]
+            encode = self.tokenizer(some, add_special_tokens=False, truncation=True, max_length=self.max_length)
+            out += [np.array(ids, np.int32) for ids in encode["input_ids"]]
+        return out
 
     def pair(self, query, document):
         query = query[:QUERY_TOKENS]

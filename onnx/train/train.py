@@ -72,7 +72,8 @@ class Draws:
 
 
 class Sampler(Dataset):
-    """Step number → (batches of each model that reads the pairs, targets, labels, which documents are known)."""
+    """Step number → for each part of it, (batches of each model that reads the pairs, targets, labels, which documents are
+    known)."""
 
     def __init__(self, draws, models, rank, args):
         self.draws, self.models, self.rank, self.args = draws, models, rank, args
@@ -89,10 +90,14 @@ class Sampler(Dataset):
         if self.logits:
             drawn = [(i, c, target, *rest) for (i, c, _, *rest), target in zip(drawn, self.logits[number])]
         mine = self.share(drawn)
+        parts = [mine[first :: self.args.parts] for first in range(min(self.args.parts, len(mine)))]
+        return [self.part(lists) for lists in parts]
+
+    def part(self, lists):
         batches = []
         for model, (queries, passages) in zip(self.models, self.texts):
-            batches.append(model.batches([(queries[i], passages[c]) for i, documents, *_ in mine for c in documents]))
-        return batches, *(np.stack(part) for part in list(zip(*mine))[2:])
+            batches.append(model.batches([(queries[i], passages[c]) for i, documents, *_ in lists for c in documents]))
+        return batches, *(np.stack(arrays) for arrays in list(zip(*lists))[2:])
 
     def share(self, drawn):
         """This process's lists: the longest first, each to whoever has fewest tokens so far."""
@@ -110,7 +115,7 @@ class Sampler(Dataset):
 
 
 class StoredLogits:
-    """What teach.py wrote: step number → logits [lists, documents]."""
+    """What teach.py writes: step number → logits [lists, documents]. What is not there yet is waited for."""
 
     def __init__(self, folder):
         self.folder, self.first, self.some = folder, 0, np.zeros((0,))
@@ -118,7 +123,10 @@ class StoredLogits:
     def __getitem__(self, number):
         if not self.first <= number < self.first + len(self.some):
             self.first = number - number % STEPS_PER_FILE
-            self.some = np.load(self.folder / f"{self.first}.npy")
+            path = self.folder / f"{self.first}.npy"
+            while not path.exists():
+                time.sleep(1)
+            self.some = np.load(path)
         return self.some[number - self.first]
 
 
@@ -235,24 +243,28 @@ class Run:
         self.average.weights = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def train_step(self, batches, *arrays):
-        target, labels, known = (torch.from_numpy(a).to(self.student.device) for a in arrays)
-        if self.teacher:
-            with torch.no_grad():
-                target = self.teacher.logits(batches[1]).view_as(target)
-        logits = self.student.logits(batches[0]).view_as(target)
-        parts = list_losses(logits, target, labels, known) / self.args.lists
-        loss = parts[0] + MSE_WEIGHT * parts[1] + BCE_WEIGHT * parts[2]
+    def train_step(self, parts):
         for group in self.optimizer.param_groups:
             group["lr"] = self.args.lr * learning_rate(self.step, self.args)
         self.optimizer.zero_grad()
-        loss.backward()
-        figures = self.add_up(torch.stack([loss.detach(), *parts.detach()]))
+        figures = self.add_up(sum(self.gradients(*part) for part in parts))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
         self.average.update(self.model, self.step)
         return figures
+
+    def gradients(self, batches, *arrays):
+        """Adds the gradients of one part; its loss, and what that is made of."""
+        target, labels, known = (torch.from_numpy(a).to(self.student.device) for a in arrays)
+        if self.teacher:
+            with torch.no_grad():
+                target = self.teacher.logits(batches[1]).view_as(target)
+        logits = self.student.logits(batches[0]).view_as(target)
+        losses = list_losses(logits, target, labels, known) / self.args.lists
+        loss = losses[0] + MSE_WEIGHT * losses[1] + BCE_WEIGHT * losses[2]
+        loss.backward()
+        return torch.stack([loss.detach(), *losses.detach()])
 
     def add_up(self, figures):
         """Sums gradients and figures over the processes."""
@@ -302,7 +314,7 @@ class Run:
             collate_fn=as_it_is,
         )
         for drawn in loader:
-            losses.append(self.train_step(*drawn))
+            losses.append(self.train_step(drawn))
             if self.step % args.log_every == 0:
                 pairs = len(losses) * args.lists * args.documents
                 means = [round(float(x), 4) for x in torch.stack(losses).mean(0)]
@@ -350,6 +362,7 @@ def main():
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoints and the log")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--lr", type=float, default=4e-5)
+    parser.add_argument("--parts", type=int, default=1, help="a process computes its share of a step in so many: less memory")
     parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--decay", type=float, default=0.2, help="share of the steps in which the learning rate falls")
     parser.add_argument("--average", type=float, default=0.995, help="decay of the average of the weights")

@@ -329,6 +329,60 @@ mod tests {
         out
     }
 
+    /// A text's queries, keys and values, which are all the same.
+    fn text(tokens: usize, seed: usize) -> Vec<f32> {
+        (0..tokens * HEADS.width()).map(|i| (((i + seed) * 37 + 11) as f32 * 0.731).sin() * 2.0).collect()
+    }
+
+    /// Attention in double precision.
+    fn reference(text: &[f32], tokens: usize, queries: usize) -> Vec<f32> {
+        let Heads { count, size } = HEADS;
+        let of = |token: usize, head: usize| &text[token * HEADS.width() + head * size..][..size];
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let mut out = Vec::new();
+        for (query, head) in (0..queries).flat_map(|query| (0..count).map(move |head| (query, head))) {
+            let scores: Vec<f64> = (0..tokens).map(|key| 0.3 * dot(of(query, head), of(key, head))).collect();
+            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for number in 0..size {
+                let sum: f64 = (0..tokens).map(|key| weights[key] * f64::from(of(key, head)[number])).sum();
+                out.push((sum / total) as f32);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn results_are_right() {
+        for (tokens, queries) in [(1, 1), (2, 2), (15, 15), (70, 70), (513, 3)] {
+            let text = text(tokens, tokens);
+            let should = reference(&text, tokens, queries);
+            for isa in Isa::available() {
+                let is = run(isa, &[&text], tokens, None, queries);
+                let error = is.iter().zip(&should).map(|(is, should)| (is - should).abs()).fold(0.0, f32::max);
+                assert!(error < 1e-5, "{isa:?}, {tokens} tokens: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_spoils_its_text_alone() {
+        let (clean, whole) = (text(40, 1), text(40, 2));
+        for isa in Isa::available() {
+            let alone = run(isa, &[&clean], 40, None, 40);
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut spoilt = whole.clone();
+                spoilt[33 * HEADS.width() + 4] = bad;
+                let both = run(isa, &[&spoilt, &clean], 40, None, 40);
+                let (of_spoilt, of_clean) = both.split_at(alone.len());
+                assert_eq!(of_clean, alone, "{isa:?}");
+                let spoilt = |row: &[f32]| row.iter().any(|value| !value.is_finite());
+                assert!(of_spoilt.chunks(HEADS.width()).all(spoilt), "{isa:?}");
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(30))]
 
