@@ -2,21 +2,24 @@
 //! calls of mixed lengths leave behind.
 //!
 //!     cargo run --release --example memory -- [COMPUTE [THREADS [FOLDER]]]
+//!
+//! Without arguments: the bundled cross-encoder as it runs by default.
 
 use std::env;
 use std::fs;
 
-use crossrank::{ComputeType, ModelSource, Reranker, Result};
+use crossrank::{ModelSource, Reranker, Result};
 
 const WORDS: [&str; 12] =
     ["library", "the", "of", "river", "books", "and", "keeps", "question", "water", "paper", "answer", "city"];
 
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let compute: ComputeType = arguments.next().as_deref().unwrap_or("int16").parse()?;
-    let threads = arguments.next().and_then(|n| n.parse().ok());
-    let mut builder = Reranker::builder().compute_type(compute);
-    if let Some(threads) = threads {
+    let mut builder = Reranker::builder();
+    if let Some(compute) = arguments.next() {
+        builder = builder.compute_type(compute.parse()?);
+    }
+    if let Some(threads) = arguments.next().and_then(|n| n.parse().ok()) {
         builder = builder.threads(threads);
     }
     if let Some(folder) = arguments.next() {

@@ -3,11 +3,11 @@
 //!
 //!     cargo run --release --example start -- [COMPUTE [THREADS [FOLDER]]]
 //!
-//! Start it several times: the first start reads files that are not in memory yet.
+//! Without arguments: the bundled cross-encoder as it runs by default. Start it several times: the first start reads files that are not in memory yet.
 
 use std::time::Instant;
 
-use crossrank::{ComputeType, ModelSource, Reranker, Result, runtime};
+use crossrank::{ModelSource, Reranker, Result, runtime};
 
 fn main() -> Result<()> {
     let start = Instant::now();
@@ -18,8 +18,10 @@ fn main() -> Result<()> {
         before = now;
     };
     let mut arguments = std::env::args().skip(1);
-    let compute: ComputeType = arguments.next().as_deref().unwrap_or("int8").parse()?;
-    let mut builder = Reranker::builder().compute_type(compute);
+    let mut builder = Reranker::builder();
+    if let Some(compute) = arguments.next() {
+        builder = builder.compute_type(compute.parse()?);
+    }
     if let Some(threads) = arguments.next().and_then(|n| n.parse().ok()) {
         builder = builder.threads(threads);
     }
