@@ -16,18 +16,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from pairs_model import PairModel
-from small import kept_tokens, strongest, write_tokenizer
+from small import kept_tokens, prune, write_tokenizer
 from sources import read_jsonl
 
 TEXTS = 256  # from which the norms are set
-
-
-def prune(layer, count):
-    """Keeps the strongest neurons of the feed-forward part."""
-    neurons = strongest(layer, count)
-    first, second = layer.intermediate.dense, layer.output.dense
-    first.weight, first.bias = (torch.nn.Parameter(p[neurons].clone()) for p in (first.weight, first.bias))
-    second.weight = torch.nn.Parameter(second.weight[:, neurons].clone())
 
 
 def incoming(folder, layer, texts):

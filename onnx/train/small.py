@@ -62,10 +62,12 @@ def write_tokenizer(folder, out, kept):
     return number
 
 
-def strongest(layer, count):
-    """The neurons whose weights, in and out, are the largest."""
-    strength = layer.intermediate.dense.weight.norm(dim=1) * layer.output.dense.weight.norm(dim=0)
-    return strength.topk(count).indices.sort().values
+def prune(layer, count):
+    """Keeps the neurons of the feed-forward part whose weights, in and out, are the largest."""
+    first, second = layer.intermediate.dense, layer.output.dense
+    neurons = (first.weight.norm(dim=1) * second.weight.norm(dim=0)).topk(count).indices.sort().values
+    first.weight, first.bias = (torch.nn.Parameter(p[neurons].clone()) for p in (first.weight, first.bias))
+    second.weight = torch.nn.Parameter(second.weight[:, neurons].clone())
 
 
 def main():
@@ -86,10 +88,7 @@ def main():
         embeddings.weight = torch.nn.Parameter(embeddings.weight[kept].clone())
         layers = [model.bert.encoder.layer[i] for i in args.layers]
         for layer in layers:
-            neurons = strongest(layer, args.intermediate)
-            first, second = layer.intermediate.dense, layer.output.dense
-            first.weight, first.bias = (torch.nn.Parameter(p[neurons].clone()) for p in (first.weight, first.bias))
-            second.weight = torch.nn.Parameter(second.weight[:, neurons].clone())
+            prune(layer, args.intermediate)
     model.bert.encoder.layer = torch.nn.ModuleList(layers)
     model.config.num_hidden_layers, model.config.intermediate_size = len(layers), args.intermediate
     model.config.vocab_size, model.config.pad_token_id = len(kept), number[model.config.pad_token_id]

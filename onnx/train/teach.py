@@ -2,7 +2,8 @@
 
     python onnx/train/teach.py --work WORK --model onnx/cross-encoder --out FOLDER --steps N [--crossrank target/release/crossrank]
 
-The options of the draw (--lists, --documents, --seed) must be train.py's, which then reads FOLDER with `--logits FOLDER`.
+The options of the draw (--lists, --documents, --seed) must be train.py's, which then reads FOLDER with `--logits FOLDER` and
+refuses others.
 FOLDER gets a file [steps, lists, documents] for every 100 steps, and training can begin with the first; run again, it goes on.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lists import Lists, read_weights
-from train import STEPS_PER_FILE, Draws, draw_options
+from train import STEPS_PER_FILE, Draws, draw_options, settings_of_draw
 
 
 def requests(draws, steps):
@@ -50,6 +51,7 @@ def main():
     parser.add_argument("--threads", type=int, help="crossrank's threads")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    settings_of_draw(args, args.out)
     draws = Draws(Lists(args.work, "train"), read_weights(args.work), args)
     for first in range(0, args.steps, STEPS_PER_FILE):
         path = args.out / f"{first}.npy"

@@ -78,7 +78,7 @@ class Sampler(Dataset):
     def __init__(self, draws, models, rank, args):
         self.draws, self.models, self.rank, self.args = draws, models, rank, args
         self.texts = [self.tokenised(model) for model in models]
-        self.logits = StoredLogits(args.logits) if args.logits else None
+        self.logits = StoredLogits(args) if args.logits else None
 
     def tokenised(self, model):
         lists = self.draws.lists
@@ -114,11 +114,24 @@ class Sampler(Dataset):
         return mine
 
 
+def settings_of_draw(args, folder):
+    """Writes what decides the draw beside the logits, or refuses others than those that are there."""
+    mine = {name: getattr(args, name) for name in ("lists", "documents", "seed")}
+    path = folder / "draw.json"
+    if not path.exists():
+        path.write_text(json.dumps(mine), encoding="utf-8")
+    elif (there := json.loads(path.read_text(encoding="utf-8"))) != mine:
+        raise SystemExit(f"{folder} has logits of a draw with {there}, and this one is with {mine}")
+
+
 class StoredLogits:
     """What teach.py writes: step number → logits [lists, documents]. What is not there yet is waited for."""
 
-    def __init__(self, folder):
-        self.folder, self.first, self.some = folder, 0, np.zeros((0,))
+    def __init__(self, args):
+        self.folder, self.first, self.some = args.logits, 0, np.zeros((0,))
+        if not self.folder.is_dir():
+            raise SystemExit(f"{self.folder} is not a folder; teach.py makes it")
+        settings_of_draw(args, self.folder)
 
     def __getitem__(self, number):
         if not self.first <= number < self.first + len(self.some):
