@@ -242,7 +242,7 @@ fn exponentials(isa: Isa, scores: &mut [f32]) -> f32 {
         Isa::Portable => exponentials_generic::<false>(scores),
         // SAFETY: these instruction sets were detected.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { exponentials_avx2(scores) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { exponentials_avx2(scores) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => unsafe { exponentials_avx512(scores) },

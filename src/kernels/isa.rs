@@ -10,6 +10,9 @@ pub(crate) enum Isa {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX2 and FMA with integer dot products (AVX-VNNI): Intel's processors without AVX-512, from Alder Lake on.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// AVX-512 (F, BW, DQ, VL) with its integer dot products (VNNI).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -23,12 +26,15 @@ impl Isa {
     }
 
     /// All that this processor has, the best one last.
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut found = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 found.push(Isa::Avx2);
+            }
+            if found.contains(&Isa::Avx2) && is_x86_feature_detected!("avxvnni") {
+                found.push(Isa::AvxVnni);
             }
             if found.contains(&Isa::Avx2)
                 && is_x86_feature_detected!("avx512f")
@@ -50,6 +56,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => "AVX-512 VNNI",
         }
     }
@@ -59,7 +67,7 @@ impl Isa {
         match self {
             Isa::Portable => 16,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => 16,
+            Isa::Avx2 | Isa::AvxVnni => 16,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => 32,
         }
@@ -70,7 +78,7 @@ impl Isa {
         match self {
             Isa::Portable => 4,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => 6,
+            Isa::Avx2 | Isa::AvxVnni => 6,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => 12,
         }

@@ -36,7 +36,7 @@ impl Arithmetic {
         }
     }
 
-    /// How its numbers are stored. AVX2 has no exact product of bytes: there they are multiplied in 16 bits, with the same
+    /// How its numbers are stored. AVX2 alone has no exact product of bytes: there they are multiplied in 16 bits, with the same
     /// results.
     fn store(self, isa: Isa) -> Store {
         match self {

@@ -12,7 +12,7 @@
 //! - [`team`] lets threads that have nothing else to do help with the products of another.
 //!
 //! Every row of a result depends on its own row of the input alone, and is computed by the same operations in the same
-//! order whatever rows stand beside it: the same bits in any batch. Integer sums are exact, so the three instruction sets
+//! order whatever rows stand beside it: the same bits in any batch. Integer sums are exact, so all instruction sets
 //! ([`isa`]) agree in them.
 
 mod activation;

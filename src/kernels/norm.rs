@@ -44,7 +44,7 @@ impl LayerNorm {
                 Isa::Portable => self.row(row),
                 // SAFETY: these instruction sets were detected.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { self.row_avx2(row) },
+                Isa::Avx2 | Isa::AvxVnni => unsafe { self.row_avx2(row) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512Vnni => unsafe { self.row_avx512(row) },

@@ -38,7 +38,7 @@ pub(super) unsafe fn row_i16(isa: Isa, how: Rounding, row: &[f32], out: &mut [i1
         Isa::Portable => i16_generic(how, row, out, of),
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::i16_avx2(how, row, out, of) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { x86::i16_avx2(how, row, out, of) },
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => unsafe { x86::i16_avx512(how, row, out, of) },
@@ -55,7 +55,7 @@ pub(super) unsafe fn row_u8(isa: Isa, how: Rounding, row: &[f32], out: &mut [u8]
         Isa::Portable => u8_generic(how, row, out, of),
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::u8_avx2(how, row, out, of) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { x86::u8_avx2(how, row, out, of) },
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => unsafe { x86::u8_avx512(how, row, out, of) },

@@ -180,6 +180,28 @@ macro_rules! kernels {
     };
 }
 
+/// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
+macro_rules! add_row {
+    ($name:ident, $features:literal, $vector:ty, $register:ident, $broadcast:literal, $add:literal) => {
+        #[target_feature(enable = $features)]
+        #[inline]
+        unsafe fn $name<const SCALE: usize>(sums: &mut [$vector; 2], columns: [$vector; 2], a: *const u8, index: usize) {
+            let [mut first, mut second] = *sums;
+            let _value: $vector;
+            std::arch::asm!(
+                concat!($broadcast, " {value}, dword ptr [{a} + {index} * {scale}]"),
+                concat!($add, " {first}, {value}, {columns}"),
+                concat!($add, " {second}, {value}, {more}"),
+                value = out($register) _value, first = inout($register) first, second = inout($register) second,
+                columns = in($register) columns[0], more = in($register) columns[1],
+                a = in(reg) a, index = in(reg) index, scale = const SCALE,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+            *sums = [first, second];
+        }
+    };
+}
+
 /// 16 numbers at once.
 pub(super) mod avx512 {
     use std::arch::x86_64::*;
@@ -198,38 +220,11 @@ pub(super) mod avx512 {
         kinds: { i16_tile: add_i16, _mm512_loadu_si512, 64; i8_tile: add_i8, _mm512_loadu_si512, 64; }
     }
 
-    /// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
-    macro_rules! add_row {
-        ($name:ident, $vector:ty, $broadcast:literal, $add:literal) => {
-            #[target_feature(enable = "avx512f,avx512vnni")]
-            #[inline]
-            unsafe fn $name<const SCALE: usize>(
-                sums: &mut [$vector; 2],
-                columns: [$vector; 2],
-                a: *const u8,
-                index: usize,
-            ) {
-                let [mut first, mut second] = *sums;
-                let _value: $vector;
-                std::arch::asm!(
-                    concat!($broadcast, " {value}, dword ptr [{a} + {index} * {scale}]"),
-                    concat!($add, " {first}, {value}, {columns}"),
-                    concat!($add, " {second}, {value}, {more}"),
-                    value = out(zmm_reg) _value, first = inout(zmm_reg) first, second = inout(zmm_reg) second,
-                    columns = in(zmm_reg) columns[0], more = in(zmm_reg) columns[1],
-                    a = in(reg) a, index = in(reg) index, scale = const SCALE,
-                    options(pure, readonly, nostack, preserves_flags),
-                );
-                *sums = [first, second];
-            }
-        };
-    }
-
-    add_row!(add_f32, __m512, "vbroadcastss", "vfmadd231ps");
+    add_row!(add_f32, "avx512f", __m512, zmm_reg, "vbroadcastss", "vfmadd231ps");
     // Two products of 16 bits; LLVM would take the intrinsic apart into a multiplication and an addition, at half the speed.
-    add_row!(add_i16, __m512i, "vpbroadcastd", "vpdpwssd");
+    add_row!(add_i16, "avx512f,avx512vnni", __m512i, zmm_reg, "vpbroadcastd", "vpdpwssd");
     // Four products of unsigned (rows) and signed bytes (columns).
-    add_row!(add_i8, __m512i, "vpbroadcastd", "vpdpbusd");
+    add_row!(add_i8, "avx512f,avx512vnni", __m512i, zmm_reg, "vpbroadcastd", "vpdpbusd");
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
     unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
@@ -258,7 +253,7 @@ pub(super) mod avx2 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    unsafe fn load_integers(from: *const i32) -> __m256i {
+    pub(super) unsafe fn load_integers(from: *const i32) -> __m256i {
         _mm256_loadu_si256(from.cast())
     }
 
@@ -270,7 +265,12 @@ pub(super) mod avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn add_f32<const SCALE: usize>(sums: &mut [__m256; 2], columns: [__m256; 2], a: *const u8, index: usize) {
+    pub(super) unsafe fn add_f32<const SCALE: usize>(
+        sums: &mut [__m256; 2],
+        columns: [__m256; 2],
+        a: *const u8,
+        index: usize,
+    ) {
         let value = _mm256_set1_ps(a.add(index * SCALE).cast::<f32>().read_unaligned());
         *sums = [_mm256_fmadd_ps(value, columns[0], sums[0]), _mm256_fmadd_ps(value, columns[1], sums[1])];
     }
@@ -289,5 +289,35 @@ pub(super) mod avx2 {
     unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
         assert_eq!(store, Store::Mixed, "AVX2 has no exact product of bytes");
         with_rows!(rows, mixed_tile, tile, 1 2 3 4 5 6)
+    }
+}
+
+/// 8 numbers at once, with the instructions of AVX-512 VNNI for short vectors.
+pub(super) mod avx_vnni {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    use super::avx2::{add_f32, load_integers};
+    use super::{Store, Tile};
+    use crate::kernels::activation;
+
+    kernels! {
+        features: "avx2,fma,avxvnni", lanes: 8, rows: [1 2 3 4 5 6],
+        vector: __m256, integers: __m256i,
+        zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
+        fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
+        splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
+        turn: [0], add_f32: add_f32,
+        kinds: { i16_tile: add_i16, load_integers, 32; i8_tile: add_i8, load_integers, 32; }
+    }
+
+    // Without the prefix the assembler takes AVX-512's form of these instructions.
+    add_row!(add_i16, "avx2,avxvnni", __m256i, ymm_reg, "vpbroadcastd", "{{vex}} vpdpwssd");
+    add_row!(add_i8, "avx2,avxvnni", __m256i, ymm_reg, "vpbroadcastd", "{{vex}} vpdpbusd");
+
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
+        assert_eq!(store, Store::I8, "VNNI multiplies bytes as they are");
+        with_rows!(rows, i8_tile, tile, 1 2 3 4 5 6)
     }
 }
