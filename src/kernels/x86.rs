@@ -307,7 +307,7 @@ pub(super) mod avx_vnni {
         zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps, splat: _mm256_set1_ps,
         fma: _mm256_fmadd_ps, mul: _mm256_mul_ps,
         splat_integer: _mm256_set1_epi32, to_floats: _mm256_cvtepi32_ps,
-        turn: [0], add_f32: add_f32,
+        turn: [0 1 2 3], add_f32: add_f32,
         kinds: { i16_tile: add_i16, load_integers, 32; i8_tile: add_i8, load_integers, 32; }
     }
 
