@@ -245,7 +245,7 @@ fn exponentials(isa: Isa, scores: &mut [f32]) -> f32 {
         Isa::Avx2 | Isa::AvxVnni => unsafe { exponentials_avx2(scores) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { exponentials_avx512(scores) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { exponentials_avx512(scores) },
     }
 }
 

@@ -13,7 +13,10 @@ pub(crate) enum Isa {
     /// AVX2 and FMA with integer dot products (AVX-VNNI): Intel's processors without AVX-512, from Alder Lake on.
     #[cfg(target_arch = "x86_64")]
     AvxVnni,
-    /// AVX-512 (F, BW, DQ, VL) with its integer dot products (VNNI).
+    /// AVX-512 (F, BW, DQ, VL): Intel's server processors before Cascade Lake.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AVX-512 with its integer dot products (VNNI).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
 }
@@ -41,8 +44,10 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni")
             {
+                found.push(Isa::Avx512);
+            }
+            if found.contains(&Isa::Avx512) && is_x86_feature_detected!("avx512vnni") {
                 found.push(Isa::Avx512Vnni);
             }
         }
@@ -58,7 +63,21 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => "AVX-512 VNNI",
+        }
+    }
+
+    /// Whether it has exact products of bytes. Those of AVX2 and AVX-512 without VNNI add pairs of them in 16 bits, which are
+    /// too few.
+    pub(super) fn multiplies_bytes(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => false,
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni | Isa::Avx512Vnni => true,
         }
     }
 
@@ -69,7 +88,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => 16,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => 32,
+            Isa::Avx512 | Isa::Avx512Vnni => 32,
         }
     }
 
@@ -80,7 +99,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => 6,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => 12,
+            Isa::Avx512 | Isa::Avx512Vnni => 12,
         }
     }
 }

@@ -36,18 +36,14 @@ impl Arithmetic {
         }
     }
 
-    /// How its numbers are stored. AVX2 alone has no exact product of bytes: there they are multiplied in 16 bits, with the same
-    /// results.
+    /// How its numbers are stored. Where the processor has no exact product of bytes, they are multiplied in 16 bits, with
+    /// the same results.
     fn store(self, isa: Isa) -> Store {
         match self {
             Arithmetic::Float32 => Store::F32,
             Arithmetic::Int16 => Store::I16,
-            #[cfg(target_arch = "x86_64")]
-            Arithmetic::Int8 if isa == Isa::Avx2 => Store::Mixed,
-            Arithmetic::Int8 => {
-                let _ = isa;
-                Store::I8
-            }
+            Arithmetic::Int8 if isa.multiplies_bytes() => Store::I8,
+            Arithmetic::Int8 => Store::Mixed,
         }
     }
 }

@@ -231,7 +231,9 @@ pub(super) unsafe fn multiply(isa: Isa, store: Store, rows: usize, tile: &Tile) 
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => super::x86::avx_vnni::multiply(store, rows, tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => super::x86::avx512::multiply(store, rows, tile),
+            Isa::Avx512 => super::x86::avx512::multiply(store, rows, tile),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => super::x86::avx512_vnni::multiply(store, rows, tile),
         }
     }
 }

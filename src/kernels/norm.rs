@@ -47,7 +47,7 @@ impl LayerNorm {
                 Isa::Avx2 | Isa::AvxVnni => unsafe { self.row_avx2(row) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512Vnni => unsafe { self.row_avx512(row) },
+                Isa::Avx512 | Isa::Avx512Vnni => unsafe { self.row_avx512(row) },
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) unsafe fn row_i16(isa: Isa, how: Rounding, row: &[f32], out: &mut [i1
         Isa::Avx2 | Isa::AvxVnni => unsafe { x86::i16_avx2(how, row, out, of) },
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { x86::i16_avx512(how, row, out, of) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::i16_avx512(how, row, out, of) },
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) unsafe fn row_u8(isa: Isa, how: Rounding, row: &[f32], out: &mut [u8]
         Isa::Avx2 | Isa::AvxVnni => unsafe { x86::u8_avx2(how, row, out, of) },
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { x86::u8_avx512(how, row, out, of) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::u8_avx512(how, row, out, of) },
     }
 }
 

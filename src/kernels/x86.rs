@@ -4,7 +4,7 @@
 //! With 12 rows (AVX-512) or 6 (AVX2) and two vectors, the sums take 24 or 12 of the 32 or 16 registers: enough
 //! independent sums to hide the latency of the multiplication, and few enough loads for it.
 //!
-//! With AVX-512, a row's step is written in assembly. The compiler would load the numbers of all rows ahead, for which there
+//! With AVX-512 and with VNNI, a row's step is written in assembly. The compiler would load the numbers of all rows ahead, for which there
 //! are no registers, and computes an address for each; here they are one pointer and a multiple of the distance between
 //! rows, as the processor's addressing has it.
 
@@ -182,10 +182,10 @@ macro_rules! kernels {
 
 /// Writes a function that adds the products of a row's four bytes at `a + index * SCALE` with two vectors of columns.
 macro_rules! add_row {
-    ($name:ident, $features:literal, $vector:ty, $register:ident, $broadcast:literal, $add:literal) => {
+    ($public:vis $name:ident, $features:literal, $vector:ty, $register:ident, $broadcast:literal, $add:literal) => {
         #[target_feature(enable = $features)]
         #[inline]
-        unsafe fn $name<const SCALE: usize>(sums: &mut [$vector; 2], columns: [$vector; 2], a: *const u8, index: usize) {
+        $public unsafe fn $name<const SCALE: usize>(sums: &mut [$vector; 2], columns: [$vector; 2], a: *const u8, index: usize) {
             let [mut first, mut second] = *sums;
             let _value: $vector;
             std::arch::asm!(
@@ -211,6 +211,60 @@ pub(super) mod avx512 {
     use crate::kernels::activation;
 
     kernels! {
+        features: "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", lanes: 16, rows: [1 2 3 4 5 6 7 8 9 10 11 12],
+        vector: __m512, integers: __m512i,
+        zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
+        fma: _mm512_fmadd_ps, mul: _mm512_mul_ps,
+        splat_integer: _mm512_set1_epi32, to_floats: _mm512_cvtepi32_ps,
+        turn: [0 1 2 3], add_f32: add_f32,
+        kinds: { i16_tile: add_i16, _mm512_loadu_si512, 64; mixed_tile: add_i16, load_bytes, 32; }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn load_bytes(from: *const __m256i) -> __m512i {
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(from))
+    }
+
+    add_row!(pub(super) add_f32, "avx512f", __m512, zmm_reg, "vbroadcastss", "vfmadd231ps");
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn add_i16<const SCALE: usize>(sums: &mut [__m512i; 2], columns: [__m512i; 2], a: *const u8, index: usize) {
+        let [mut first, mut second] = *sums;
+        let (_value, _product): (__m512i, __m512i);
+        std::arch::asm!(
+            "vpbroadcastd {value}, dword ptr [{a} + {index} * {scale}]",
+            "vpmaddwd {product}, {value}, {columns}",
+            "vpmaddwd {value}, {value}, {more}",
+            "vpaddd {first}, {first}, {product}",
+            "vpaddd {second}, {second}, {value}",
+            value = out(zmm_reg) _value, product = out(zmm_reg) _product,
+            first = inout(zmm_reg) first, second = inout(zmm_reg) second,
+            columns = in(zmm_reg) columns[0], more = in(zmm_reg) columns[1],
+            a = in(reg) a, index = in(reg) index, scale = const SCALE,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+        *sums = [first, second];
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
+        assert_eq!(store, Store::Mixed, "without VNNI there is no exact product of bytes");
+        with_rows!(rows, mixed_tile, tile, 1 2 3 4 5 6 7 8 9 10 11 12)
+    }
+}
+
+/// 16 numbers at once, with products of integers that are added at once.
+pub(super) mod avx512_vnni {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    use super::avx512::add_f32;
+    use super::{Store, Tile};
+    use crate::kernels::activation;
+
+    kernels! {
         features: "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma", lanes: 16, rows: [1 2 3 4 5 6 7 8 9 10 11 12],
         vector: __m512, integers: __m512i,
         zero: _mm512_setzero_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps, splat: _mm512_set1_ps,
@@ -220,7 +274,6 @@ pub(super) mod avx512 {
         kinds: { i16_tile: add_i16, _mm512_loadu_si512, 64; i8_tile: add_i8, _mm512_loadu_si512, 64; }
     }
 
-    add_row!(add_f32, "avx512f", __m512, zmm_reg, "vbroadcastss", "vfmadd231ps");
     // Two products of 16 bits; LLVM would take the intrinsic apart into a multiplication and an addition, at half the speed.
     add_row!(add_i16, "avx512f,avx512vnni", __m512i, zmm_reg, "vpbroadcastd", "vpdpwssd");
     // Four products of unsigned (rows) and signed bytes (columns).
@@ -287,7 +340,7 @@ pub(super) mod avx2 {
 
     #[target_feature(enable = "avx2,fma")]
     unsafe fn bytes(store: Store, rows: usize, tile: &Tile) {
-        assert_eq!(store, Store::Mixed, "AVX2 has no exact product of bytes");
+        assert_eq!(store, Store::Mixed, "without VNNI there is no exact product of bytes");
         with_rows!(rows, mixed_tile, tile, 1 2 3 4 5 6)
     }
 }
