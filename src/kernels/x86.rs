@@ -1,7 +1,7 @@
 //! The kernels for x86-64: one tile of a product, all sums in registers.
 //!
 //! For each group of inputs, a kernel loads the two vectors of columns and multiplies them with four bytes of each row.
-//! With 12 rows (AVX-512) or 6 (AVX2) and two vectors, the sums take 24 or 12 of the 32 or 16 registers: enough
+//! With 12 rows (AVX-512) or 6 (AVX2, AVX-VNNI) and two vectors, the sums take 24 or 12 of the 32 or 16 registers: enough
 //! independent sums to hide the latency of the multiplication, and few enough loads for it.
 //!
 //! With AVX-512 and with VNNI, a row's step is written in assembly. The compiler would load the numbers of all rows ahead, for which there
