@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 /// Each choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
-/// [`W8A8`](Self::W8A8) for the bundled cross-encoders, [`Int16`](Self::Int16) for the bundled bi-encoder, and
-/// [`Float32`](Self::Float32) for all others.
+/// [`W8A8`](Self::W8A8) for the bundled cross-encoders and [`Int16`](Self::Int16) for the bundled bi-encoder, where the
+/// processor has AVX2 or AVX-512; and [`Float32`](Self::Float32) for all others, and elsewhere.
 /// What really runs stands in [`ModelInfo::compute`](crate::ModelInfo::compute).
 ///
 /// ```

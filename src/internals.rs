@@ -58,6 +58,6 @@ pub fn product(instruction_set: &str, arithmetic: &str, columns: usize, weights:
 impl Product {
     /// Multiplies all rows, `[rows, inputs]`, and writes `[rows, columns]`.
     pub fn run(&self, rows: &[f32], out: &mut [f32]) {
-        self.0.run(rows, out, [0..rows.len() / self.0.inputs()]);
+        self.0.run(rows, out, std::iter::once(0..rows.len() / self.0.inputs()));
     }
 }

@@ -4,6 +4,7 @@
 use super::Task;
 use super::source::Size;
 use crate::compute::ComputeType;
+use crate::kernels::Isa;
 
 /// A model inside the program.
 #[derive(Debug)]
@@ -11,9 +12,8 @@ pub(super) struct Bundled {
     pub(super) name: &'static str,
     /// The name of each file in its folder, and its bytes.
     pub(super) files: &'static [(&'static str, &'static [u8])],
-    /// In which numbers it is computed unless the caller says otherwise: the fastest that keep its scores (its card has
-    /// the figures).
-    pub(super) compute: ComputeType,
+    /// The fastest numbers that keep its scores (its card has the figures).
+    compute: ComputeType,
 }
 
 macro_rules! folder {
@@ -54,8 +54,33 @@ impl Bundled {
         }
     }
 
+    /// In which numbers it is computed unless the caller says otherwise.
+    pub(super) fn compute(&self, isa: Isa) -> ComputeType {
+        match isa {
+            // Integers in plain Rust take six times as long as ONNX Runtime's fp32, or more.
+            Isa::Portable => ComputeType::Float32,
+            #[cfg(target_arch = "x86_64")]
+            _ => self.compute,
+        }
+    }
+
     /// The bytes of one of its files.
     pub(super) fn file(&self, name: &str) -> Option<&'static [u8]> {
         self.files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_for_processors_that_there_are_kernels_for() {
+        for isa in Isa::available() {
+            let fp32 = isa == Isa::Portable;
+            assert_eq!(CROSS_ENCODER.compute(isa) == ComputeType::Float32, fp32);
+            assert_eq!(SMALL_CROSS_ENCODER.compute(isa) == ComputeType::Float32, fp32);
+            assert_eq!(BI_ENCODER.compute(isa) == ComputeType::Float32, fp32);
+        }
     }
 }
