@@ -4,9 +4,9 @@
 //! With 12 rows (AVX-512) or 6 (AVX2, AVX-VNNI) and two vectors, the sums take 24 or 12 of the 32 or 16 registers: enough
 //! independent sums to hide the latency of the multiplication, and few enough loads for it.
 //!
-//! With AVX-512 and with VNNI, a row's step is written in assembly. The compiler would load the numbers of all rows ahead, for which there
-//! are no registers, and computes an address for each; here they are one pointer and a multiple of the distance between
-//! rows, as the processor's addressing has it.
+//! With AVX-512 and with VNNI, a row's step is written in assembly. The compiler would load the numbers of all rows ahead,
+//! for which there are no registers, and computes an address for each; here they are one pointer and a multiple of the
+//! distance between rows, as the processor's addressing has it.
 
 #![allow(unsafe_op_in_unsafe_fn)] // Every line of these functions is one.
 
