@@ -17,7 +17,6 @@ use super::source::{MemoryFiles, ModelSource, Origin, Size};
 use super::{Task, external};
 use crate::compute::ComputeType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::Isa;
 use crate::loading::printable;
 
 /// ONNX files are looked for in folders of this depth.
@@ -202,7 +201,7 @@ impl Files {
     pub(crate) fn compute(&self) -> ComputeType {
         match &self.place {
             #[cfg(feature = "bundled-models")]
-            Opened::Bundled(model) => model.compute(Isa::detect()),
+            Opened::Bundled(model) => model.compute(crate::kernels::Isa::detect()),
             Opened::Dir(_) | Opened::Memory(_) => ComputeType::Float32,
         }
     }
