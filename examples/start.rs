@@ -3,7 +3,8 @@
 //!
 //!     cargo run --release --example start -- [COMPUTE [THREADS [FOLDER]]]
 //!
-//! Without arguments: the bundled cross-encoder as it runs by default. Start it several times: the first start reads files that are not in memory yet.
+//! Without arguments: the bundled cross-encoder as it runs by default. Start it several times: the first start reads files
+//! that are not in memory yet.
 
 use std::time::Instant;
 

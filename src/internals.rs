@@ -1,4 +1,5 @@
-//! What the benchmarks of single steps call (`benches/steps.rs`, `benches/kernels.rs`). It is not a part of the API and may change at any time.
+//! What the benchmarks of single steps and of kernels call (`benches/steps.rs`, `benches/kernels.rs`). It is not a part of the
+//! API and may change at any time.
 
 #![allow(missing_docs)]
 

@@ -56,12 +56,8 @@ impl Bundled {
 
     /// In which numbers it is computed unless the caller says otherwise.
     pub(super) fn compute(&self, isa: Isa) -> ComputeType {
-        match isa {
-            // Integers in plain Rust take six times as long as ONNX Runtime's fp32, or more.
-            Isa::Portable => ComputeType::Float32,
-            #[cfg(target_arch = "x86_64")]
-            _ => self.compute,
-        }
+        // Integers in plain Rust take six times as long as ONNX Runtime's fp32, or more (`benches/NOTES.md`).
+        if isa == Isa::Portable { ComputeType::Float32 } else { self.compute }
     }
 
     /// The bytes of one of its files.
