@@ -30,6 +30,7 @@ impl Isa {
 
     /// All that this processor has, the best one last.
     pub(crate) fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
         let mut found = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         {
