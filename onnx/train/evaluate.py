@@ -38,7 +38,7 @@ class DevLists:
     def __init__(self, work, model=None, per_source=8, depth=30, pool=None):
         self.lists = Lists(work, "dev", pool)
         self.work = work
-        self.depth = depth
+        self.per_source, self.depth, self.reference = per_source, depth, None
         taken = self.lists.some_of_each_source(per_source, depth=depth)
         self.taken = {source: some for source, some in sorted(taken.items()) if len(some) >= 5}
         if model is not None:
@@ -64,8 +64,8 @@ class DevLists:
             means[source] = round(float(np.mean(values)), 4)
         return {"mean": round(float(np.mean(list(means.values()))), 4), **means}
 
-    def measure(self, model, rank=0, processes=1):
-        """With several processes, each scores its part of the lists; all get the figures."""
+    def scored(self, model, rank=0, processes=1):
+        """Every list's scores. With several processes, each scores its part of the lists; all get all."""
         scores = {}
         for i in sorted(self.queries)[rank::processes]:
             candidates = self.lists[i][0][: self.depth].tolist()
@@ -74,13 +74,24 @@ class DevLists:
             parts = [None] * processes
             distributed.all_gather_object(parts, scores)
             scores = {i: of_list for part in parts for i, of_list in part.items()}
+        return scores
+
+    def agree_with(self, model, rank=0, processes=1):
+        """From now on, agreement is with this model and not with the teachers' fusion."""
+        own = DevLists(self.work, model, self.per_source, self.depth, self.lists.pool)
+        self.reference = own.scored(model, rank, processes)
+
+    def measure(self, model, rank=0, processes=1):
+        scores = self.scored(model, rank, processes)
         agreement = np.mean([self.agreement(i, of_list) for i, of_list in scores.items()])
         figures = self.figures(lambda i, *_: scores[i])
         both = (figures["mean"] + agreement) / 2
         return {"both": round(float(both), 4), "agreement": round(float(agreement), 4), **figures}
 
     def agreement(self, i, scores):
-        """Spearman's correlation with the teachers' fusion over list i."""
+        """Spearman's correlation with the teachers' fusion over list i, or with the model of `agree_with`."""
+        if self.reference is not None:
+            return spearmanr(scores, self.reference[i]).statistic
         fused = fuse(self.lists[i][1][: self.depth], self.lists.teachers, self.weights)
         return spearmanr(scores, fused).statistic
 

@@ -1,10 +1,12 @@
 """Query and document as token ids, batches of like length, and one logit for each pair."""
 
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 QUERY_TOKENS = 96  # a longer query is cut; the rest of the length is the document's
@@ -12,7 +14,11 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 
 
 class PairModel:
-    """A cross-encoder with one logit, and its tokenizer; with `half`, its products are computed in bfloat16."""
+    """A BERT with one logit, and its tokenizer; with `half`, its products are computed in bfloat16.
+
+    The layers are computed here and not by transformers: of the last one only the first token is needed, which saves a third of
+    the time with three layers, and backwards torch's own attention is slow on a CPU in 16 bits.
+    """
 
     def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False):
         self.folder, self.device, self.half = Path(folder), torch.device(device), half
@@ -24,10 +30,9 @@ class PairModel:
             num_labels=1,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
-            # Backwards, torch's own attention is slow on a CPU in 16 bits.
-            attn_implementation="eager" if on_cpu and half else "sdpa",
         )
         self.model.to(self.device)
+        self.fused = not (on_cpu and half)
         self.max_length = max_length
         # On a CPU in 32 bits, little padding is what counts; a GPU needs enough to do.
         self.tokens_per_batch = tokens_per_batch or (65536 if not on_cpu else 2048 if half else 512)
@@ -48,39 +53,65 @@ class PairModel:
         cls, sep = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         return np.concatenate([[cls], query, [sep], document, [sep]]), len(query) + 2
 
-    def batches(self, pairs):
+    def batches(self, pairs, groups=None):
         """Batches of (query ids, document ids), longest pairs first: each the pairs' numbers, their token ids [pairs, longest],
-        their lengths and where the document begins."""
+        their lengths and where the document begins. With `groups`, the pairs of each batch."""
         pairs = [self.pair(*pair) for pair in pairs]
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
-        batches = []
+        return [self.batch(pairs, some) for some in groups or self.groups([len(ids) for ids, _ in pairs])]
+
+    def groups(self, lengths):
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
         while order:
-            length = len(pairs[order[-1]][0])
-            some = [order.pop() for _ in range(min(len(order), max(1, self.tokens_per_batch // length)))]
-            ids = np.full((len(some), length), self.tokenizer.pad_token_id, np.int32)
-            for row, i in zip(ids, some):
-                row[: len(pairs[i][0])] = pairs[i][0]
-            lengths = np.array([len(pairs[i][0]) for i in some], np.int32)
-            firsts = np.array([pairs[i][1] for i in some], np.int32)
-            batches.append((some, ids, lengths, firsts))
-        return batches
+            longest = lengths[order[-1]]
+            yield [order.pop() for _ in range(min(len(order), max(1, self.tokens_per_batch // longest)))]
+
+    def batch(self, pairs, some):
+        lengths = np.array([len(pairs[i][0]) for i in some], np.int32)
+        ids = np.full((len(some), lengths.max()), self.tokenizer.pad_token_id, np.int32)
+        for row, i in zip(ids, some):
+            row[: len(pairs[i][0])] = pairs[i][0]
+        return some, ids, lengths, np.array([pairs[i][1] for i in some], np.int32)
 
     def logits(self, batches):
         """The logits of what `batches` made, in the order of its pairs; gradients flow where they are enabled."""
+        return self.in_order(batches, [self.forward(*arrays)[0] for _, *arrays in batches])
+
+    def in_order(self, batches, logits):
         places = torch.tensor([place for some, *_ in batches for place in some], device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            parts = torch.cat([self.forward(*arrays) for _, *arrays in batches]).float()
-        return torch.zeros_like(parts).index_copy(0, places, parts)
+        logits = torch.cat(logits)
+        return torch.zeros_like(logits).index_copy(0, places, logits)
 
     def forward(self, ids, lengths, firsts):
-        padded = bool(lengths.min() < ids.shape[1])
+        """The logits [pairs] and what each layer but the last gives to the next: [pairs, tokens, size]."""
         ids, lengths, firsts = (torch.from_numpy(a).to(self.device).long() for a in (ids, lengths, firsts))
         place = torch.arange(ids.shape[1], device=self.device)
-        mask = place < lengths[:, None]
-        inputs = {"input_ids": ids, "token_type_ids": (mask & (place >= firsts[:, None])).long()}
-        if padded:
-            inputs["attention_mask"] = mask.long()
-        return self.model(**inputs).logits[:, 0]
+        document = ((place < lengths[:, None]) & (place >= firsts[:, None])).long()
+        beyond = place >= lengths[:, None]
+        bert = self.model.bert
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            hidden = bert.embeddings(input_ids=ids, token_type_ids=document)
+            bias = torch.zeros_like(beyond, dtype=hidden.dtype).masked_fill(beyond, -1e4)[:, None, None]
+            states = []
+            for layer in bert.encoder.layer[:-1]:
+                hidden = self.layer(layer, hidden, hidden, bias)
+                states.append(hidden)
+            first = self.layer(bert.encoder.layer[-1], hidden[:, :1], hidden, bias)
+            return self.model.classifier(bert.pooler(first))[:, 0].float(), states
+
+    def layer(self, layer, asking, hidden, bias):
+        """What a layer makes of the tokens `asking`, which attend to all of `hidden`."""
+        attention = layer.attention.self
+        query, key, value = (
+            project(tokens).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+            for project, tokens in ((attention.query, asking), (attention.key, hidden), (attention.value, hidden))
+        )
+        if self.fused:
+            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        else:
+            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]) + bias
+            context = scores.softmax(-1).to(value.dtype) @ value
+        middle = layer.attention.output(context.transpose(1, 2).flatten(2), asking)
+        return layer.output(layer.intermediate(middle), middle)
 
     @torch.inference_mode()
     def scores(self, pairs):

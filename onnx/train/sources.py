@@ -1,14 +1,16 @@
 """The texts that the training reads: passages, questions, and which collection each comes from.
 
-    python onnx/train/sources.py --training FOLDER --work WORK --exclude COLLECTION … [--scitldr CHECKOUT]
+    python onnx/train/sources.py --training FOLDER --work WORK --exclude COLLECTION … [--scitldr CHECKOUT] [--arxiv CHECKOUT]
 
 writes WORK/pool.jsonl (every passage once) and WORK/queries.jsonl (labelled and unlabelled queries, split into "train" and
 "dev"). What stands in a collection given with --exclude is removed from both, and the result is checked again.
 """
 
 import argparse
+import csv
 import gzip
 import json
+import lzma
 import math
 import random
 import re
@@ -35,7 +37,17 @@ LICENCES = {
     "chunk-eval": "Chroma's chunking evaluation, MIT",
     "docs-rag": "questions on documentation, MIT",
     "scitldr": "SciTLDR abstracts and one-sentence summaries, Apache-2.0",
+    "arxiv": "arXiv titles and abstracts to 2019, CC0",
 }
+# arXiv's categories that are read. Those of machine learning and language are not: collections of papers are full of them.
+ARXIV = (
+    "cs.AR cs.CC cs.CE cs.CG cs.CR cs.CY cs.DB cs.DC cs.DL cs.DM cs.ET cs.FL cs.GL cs.GR cs.GT cs.HC cs.LO cs.MA cs.MM cs.MS "
+    "cs.NA cs.NI cs.OH cs.OS cs.PF cs.PL cs.RO cs.SC cs.SD cs.SE cs.SI cs.SY econ.EM econ.GN econ.TH eess.AS eess.IV eess.SP "
+    "eess.SY stat.AP stat.CO stat.ME stat.OT q-bio.BM q-bio.CB q-bio.GN q-bio.MN q-bio.NC q-bio.OT q-bio.PE q-bio.QM q-bio.SC "
+    "q-bio.TO q-fin.CP q-fin.EC q-fin.GN q-fin.PM q-fin.RM q-fin.ST q-fin.TR physics.acc-ph physics.ao-ph physics.app-ph "
+    "physics.bio-ph physics.class-ph physics.comp-ph physics.data-an physics.ed-ph physics.geo-ph physics.hist-ph "
+    "physics.med-ph physics.plasm-ph physics.pop-ph physics.space-ph nlin.AO nlin.CD nlin.CG math.HO math.LO math.MG math.ST"
+).split()
 # Sources whose passages are long enough, and close enough to each other, to be joined into long documents.
 JOINABLE = {"medquad", "covid-qa", "pubmedqa", "nq", "ares-nq", "ares-hotpotqa", "ares-wow", "ares-fever", "xquad"}
 
@@ -126,6 +138,28 @@ def read_scitldr(checkout, pool, queries):
                 queries.add(paper["title"], "scitldr", split, abstract)
 
 
+def read_arxiv(checkout, pool, queries, rng, each):
+    """Papers of many subjects, up to `each` of a category. Of half of them the abstract is a passage, and the title its query;
+    of a quarter the title stands before the abstract, and of a quarter it is all that there is: a short document."""
+    seen = set()
+    for category in ARXIV:
+        papers = []
+        with lzma.open(checkout / "processed_data/20200101/per_category" / f"{category}.tsv.xz", "rt", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows, delimiter="\t"):
+                # Formulas are left out: no retriever has been taught to read them.
+                if not re.search(r"[$\\^]", row["title"] + row["abstract"]) and len(words(row["abstract"])) >= 25:
+                    papers.append((row["title"], row["abstract"]))
+        for title, abstract in rng.sample(papers, min(each, len(papers))):
+            if title in seen:
+                continue
+            seen.add(title)
+            kind, split = rng.randrange(4), "dev" if rng.random() < 0.02 else "train"
+            if kind < 2:
+                queries.add(title, "arxiv", split, pool.add(abstract, "arxiv"))
+            else:
+                pool.add(title if kind == 2 else f"{title}. {abstract}", "arxiv")
+
+
 def generated_queries(pool, rng, count):
     """Keyword queries (rare words of a passage), claims (a sentence) and long queries (two to four sentences in a row); of the
     last two, the passage that they are from is hidden from their candidates."""
@@ -202,6 +236,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training", type=Path, required=True, help="folder of train, dev and questions .jsonl.gz")
     parser.add_argument("--scitldr", type=Path, help="a checkout of allenai/scitldr")
+    parser.add_argument("--arxiv", type=Path, help="a checkout of staeiou/arxiv_archive")
+    parser.add_argument("--arxiv-each", type=int, default=400, help="papers of each of arXiv's categories")
     parser.add_argument("--exclude", nargs="+", required=True, help="evaluation sets: BEIR folders or JSON files")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--generated", type=int, default=20000, help="generated queries of each kind")
@@ -214,6 +250,8 @@ def main():
     read_groups(args.training, pool, queries, rng, args.joined)
     if args.scitldr:
         read_scitldr(args.scitldr, pool, queries)
+    if args.arxiv:
+        read_arxiv(args.arxiv, pool, queries, random.Random(args.seed), args.arxiv_each)
     for text, source, origin, hide in generated_queries(pool, rng, args.generated):
         queries.add(text, f"{source}:{origin}", "train", hide=hide)
 

@@ -7,7 +7,10 @@ and the labelled ones. With t = SCALE · (fused z-score + BONUS · label) and th
 
     KL(softmax t ‖ softmax s) + MSE_WEIGHT · mean((s - mean s) - (t - mean t))² + BCE_WEIGHT · BCE(s, label)
 
-the last on labelled lists only, on their relevant documents and those that the teachers place below the middle.
+the last on labelled lists only, on their relevant documents and those that the teachers place below the middle. With
+`--teacher FOLDER`, t are that cross-encoder's logits, and `--match 1:2 2:4` adds, of the pairs whose tokens are the same for both,
+
+    MATCH_WEIGHT · sum over the given layers of |student's hidden states - teacher's|² / |teacher's - their mean|²
 
 The draw depends on the seed and the number of the step alone, and RUN/last.pt holds model, optimizer, average and step, so the
 same command goes on where an interrupted run stopped. The learning rate rises, stays, and falls over the last --decay of
@@ -35,9 +38,9 @@ from pairs_model import PairModel
 SCALE, BONUS = 2.5, 1.0
 STEPS_PER_FILE = 100  # of teach.py
 RECKONED = 300  # steps by whose time --minutes reckons
-MSE_WEIGHT, BCE_WEIGHT = 0.1, 0.1
+MSE_WEIGHT, BCE_WEIGHT, MATCH_WEIGHT = 0.1, 0.1, 0.2
 # A source's share grows with the root of its size; questions without a passage of their own count less.
-SHARES = {"squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7}
+SHARES = {"squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "arxiv": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7}
 
 
 class Draws:
@@ -94,9 +97,11 @@ class Sampler(Dataset):
         return [self.part(lists) for lists in parts]
 
     def part(self, lists):
-        batches = []
+        batches, groups = [], None
         for model, (queries, passages) in zip(self.models, self.texts):
-            batches.append(model.batches([(queries[i], passages[c]) for i, documents, *_ in lists for c in documents]))
+            pairs = [(queries[i], passages[c]) for i, documents, *_ in lists for c in documents]
+            batches.append(model.batches(pairs, groups))
+            groups = [some for some, *_ in batches[0]]
         return batches, *(np.stack(arrays) for arrays in list(zip(*lists))[2:])
 
     def share(self, drawn):
@@ -164,6 +169,31 @@ def list_losses(logits, target, labels, known):
     return torch.stack([kl, mse, bce])
 
 
+class Match:
+    """Compares hidden states of the student with the teacher's, where both read the same tokens."""
+
+    def __init__(self, layers, student, teacher):
+        self.layers = [tuple(int(number) for number in pair.split(":")) for pair in layers]
+        numbers, tokens = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
+        self.teachers = np.full(max(tokens.values()) + 1, -1, np.int32)
+        for token, number in tokens.items():
+            self.teachers[number] = numbers.get(token, -1)
+
+    def __call__(self, mine, its, states, targets):
+        """For each pair of layers, the squared distance and what it is measured by: [layers, 2]."""
+        (ids, lengths, _), (others, other_lengths, _) = mine, its
+        longest = min(ids.shape[1], others.shape[1])
+        real = np.arange(longest) < lengths[:, None]
+        equal = ((self.teachers[ids[:, :longest]] == others[:, :longest]) | ~real).all(1) & (lengths == other_lengths)
+        device = states[0].device
+        real = torch.from_numpy(real & equal[:, None]).to(device)
+        sums = []
+        for layer, of_teacher in self.layers:
+            state, target = states[layer - 1][:, :longest][real].float(), targets[of_teacher - 1][:, :longest][real].float()
+            sums.append(torch.stack([(state - target).square().sum(), (target - target.mean(0)).square().sum()]))
+        return torch.stack(sums)
+
+
 def as_it_is(drawn):
     return drawn
 
@@ -211,6 +241,7 @@ class Run:
         self.student = PairModel(args.start, args.max_length, device=args.device, half=half)
         self.model = self.student.model.train()
         self.teacher = args.teacher and PairModel(args.teacher, args.max_length, device=args.device, half=half)
+        self.match = args.match and Match(args.match, self.student, self.teacher)
         self.optimizer = optimizer_of(self.model, args)
         self.average = Average(self.model, args.average)
         self.step, self.best, self.reckoned = 0, -1.0, False
@@ -218,6 +249,8 @@ class Run:
             self.load()
         lists = Lists(args.work, "train")
         self.dev = DevLists(args.work, self.student, args.dev_lists, args.dev_depth, lists.pool)
+        if self.teacher:
+            self.dev.agree_with(self.teacher, rank, args.processes)
         models = [self.student, self.teacher] if self.teacher else [self.student]
         draws = Draws(lists, self.dev.weights, args)
         self.sampler = Sampler(draws, models, rank, args)
@@ -271,13 +304,29 @@ class Run:
         """Adds the gradients of one part; its loss, and what that is made of."""
         target, labels, known = (torch.from_numpy(a).to(self.student.device) for a in arrays)
         if self.teacher:
-            with torch.no_grad():
-                target = self.teacher.logits(batches[1]).view_as(target)
-        logits = self.student.logits(batches[0]).view_as(target)
-        losses = list_losses(logits, target, labels, known) / self.args.lists
-        loss = losses[0] + MSE_WEIGHT * losses[1] + BCE_WEIGHT * losses[2]
+            logits, target, matched = self.beside_teacher(*batches)
+        else:
+            logits, matched = self.student.logits(batches[0]), torch.zeros((), device=target.device)
+        losses = list_losses(logits.view_as(labels), target.view_as(labels), labels, known) / self.args.lists
+        matched = matched * (len(labels) / self.args.lists)
+        loss = losses[0] + MSE_WEIGHT * losses[1] + BCE_WEIGHT * losses[2] + MATCH_WEIGHT * matched
         loss.backward()
-        return torch.stack([loss.detach(), *losses.detach()])
+        return torch.stack([loss.detach(), *losses.detach(), matched.detach()])
+
+    def beside_teacher(self, mine, its):
+        """Logits of student and teacher, and how far apart their hidden states are."""
+        logits, targets, sums = [], [], torch.zeros((0, 2), device=self.student.device)
+        for (_, *arrays), (_, *others) in zip(mine, its):
+            logit, states = self.student.forward(*arrays)
+            with torch.no_grad():
+                target, wanted = self.teacher.forward(*others)
+            logits.append(logit)
+            targets.append(target)
+            if self.match:
+                of_batch = self.match(arrays, others, states, wanted)
+                sums = sums + of_batch if len(sums) else of_batch
+        matched = (sums[:, 0] / sums[:, 1].clamp(min=1e-6)).sum()
+        return self.student.in_order(mine, logits), self.student.in_order(mine, targets), matched
 
     def add_up(self, figures):
         """Sums gradients and figures over the processes."""
@@ -392,10 +441,13 @@ def main():
     parser.add_argument("--device", default="cpu", help="cuda: one process, and some workers to keep it busy")
     parser.add_argument("--minutes", type=float, help="as many steps as take so long, by the time of the first ones")
     parser.add_argument("--teacher", type=Path, help="a cross-encoder whose logits are the targets, instead of the fusion")
+    parser.add_argument("--match", nargs="+", help="layers whose hidden states follow the teacher's, such as 1:2 2:4")
     parser.add_argument("--logits", type=Path, help="a folder of teach.py with that cross-encoder's logits")
     # Measured on a Zen 5, where products in 16 bits have instructions of their own: 1.5 to 3 times the speed.
     parser.add_argument("--bfloat16", action="store_true", help="products in 16 bits on a CPU too")
     args = parser.parse_args()
+    if args.match and not args.teacher:
+        parser.error("--match needs --teacher")
     args.run.mkdir(parents=True, exist_ok=True)
     (args.run / "processes").unlink(missing_ok=True)
     if args.processes == 1:
