@@ -83,33 +83,36 @@ class PairModel:
 
     def forward(self, ids, lengths, firsts):
         """The logits [pairs] and what each layer but the last gives to the next: [pairs, tokens, size]."""
+        padded = bool(lengths.min() < ids.shape[1])
         ids, lengths, firsts = (torch.from_numpy(a).to(self.device).long() for a in (ids, lengths, firsts))
         place = torch.arange(ids.shape[1], device=self.device)
-        document = ((place < lengths[:, None]) & (place >= firsts[:, None])).long()
-        beyond = place >= lengths[:, None]
+        real = place < lengths[:, None]
+        document = (real & (place >= firsts[:, None])).long()
         bert = self.model.bert
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             hidden = bert.embeddings(input_ids=ids, token_type_ids=document)
-            bias = torch.zeros_like(beyond, dtype=hidden.dtype).masked_fill(beyond, -1e4)[:, None, None]
+            mask = real[:, None, None] if padded else None
             states = []
             for layer in bert.encoder.layer[:-1]:
-                hidden = self.layer(layer, hidden, hidden, bias)
+                hidden = self.layer(layer, hidden, hidden, mask)
                 states.append(hidden)
-            first = self.layer(bert.encoder.layer[-1], hidden[:, :1], hidden, bias)
+            first = self.layer(bert.encoder.layer[-1], hidden[:, :1], hidden, mask)
             return self.model.classifier(bert.pooler(first))[:, 0].float(), states
 
-    def layer(self, layer, asking, hidden, bias):
-        """What a layer makes of the tokens `asking`, which attend to all of `hidden`."""
+    def layer(self, layer, asking, hidden, mask):
+        """What a layer makes of the tokens `asking`, which attend to those of `hidden` that `mask` leaves."""
         attention = layer.attention.self
         query, key, value = (
             project(tokens).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
             for project, tokens in ((attention.query, asking), (attention.key, hidden), (attention.value, hidden))
         )
         if self.fused:
-            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
-            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]) + bias
-            context = scores.softmax(-1).to(value.dtype) @ value
+            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -1e4)
+            context = scores.softmax(-1) @ value
         middle = layer.attention.output(context.transpose(1, 2).flatten(2), asking)
         return layer.output(layer.intermediate(middle), middle)
 

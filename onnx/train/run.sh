@@ -9,9 +9,9 @@
 # START       the folder of the model that training starts from: all-MiniLM-L6-v2
 # EVALUATION  a folder whose BEIR collections (folders) and JSON files are kept out of the training
 #
-# PYTHON names the interpreter (python), DEVICE where teachers and student run (cpu, or cuda), SCITLDR a checkout of
-# allenai/scitldr (not used where it is unset), TRAIN_LISTS how many training queries are scored (all), TEACHERS which teachers
-# score them (bm25 bi splade e5), SMALL_OPTIONS more options of train.py for the small model.
+# PYTHON names the interpreter (python), DEVICE where teachers and student run (cpu, or cuda), SCITLDR and ARXIV checkouts of
+# allenai/scitldr and staeiou/arxiv_archive (not used where unset), TRAIN_LISTS how many training queries are scored (all),
+# TEACHERS which teachers score them (bm25 bi splade e5), SMALL_OPTIONS more options of train.py for the small model.
 set -euo pipefail
 work=$1 training=$2 start=$3 evaluation=$4
 shift 4
@@ -31,7 +31,7 @@ for path in "$evaluation"/*; do
 done
 if [[ ! -e $work/queries.jsonl ]]; then
     "$python" "$here/sources.py" --training "$training" --work "$work" --exclude "${exclude[@]}" \
-        ${SCITLDR:+--scitldr "$SCITLDR"}
+        ${SCITLDR:+--scitldr "$SCITLDR"} ${ARXIV:+--arxiv "$ARXIV"}
 fi
 if [[ " ${teachers[*]} " == *" e5 "* && ! -e $work/e5/modules.json ]]; then
     "$python" "$here/e5.py" "$work/e5"
@@ -66,7 +66,7 @@ train --start "$start" --run "$work/run" "$@"
 calibrate "$work/run/best" "$work/cross-encoder"
 [[ -e $work/small/config.json ]] || "$python" "$here/small.py" --work "$work" --model "$work/run/best" --out "$work/small"
 read -r -a small_options <<< "${SMALL_OPTIONS:-}"
-train --start "$work/small" --teacher "$work/run/best" --run "$work/run-small" "$@" "${small_options[@]}"
+train --start "$work/small" --teacher "$work/run/best" --match 1:2 2:4 --run "$work/run-small" "$@" "${small_options[@]}"
 calibrate "$work/run-small/best" "$work/small-cross-encoder"
 "$python" "$here/../make_models.py" --cross-encoder "$work/cross-encoder" \
     --small-cross-encoder "$work/small-cross-encoder" --out "$work/models"
