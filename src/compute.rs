@@ -13,8 +13,9 @@ use crate::error::{Error, ErrorKind};
 /// Each choice keeps what this crate promises: a pair's score does not depend on its company.
 ///
 /// The default is what the file says of itself (`crossrank.compute` in the ONNX file's metadata); else
-/// [`W8A8`](Self::W8A8) for the bundled cross-encoders and [`Int16`](Self::Int16) for the bundled bi-encoder, where the
-/// processor has AVX2 or AVX-512; and [`Float32`](Self::Float32) for all others, and elsewhere.
+/// [`W8A8`](Self::W8A8) for the bundled cross-encoders and [`Int16`](Self::Int16) for the bundled bi-encoder, where that is
+/// faster than fp32: with AVX2 or AVX-512, and the former on 64-bit ARM with dot products of bytes; and
+/// [`Float32`](Self::Float32) for all others, and elsewhere.
 /// What really runs stands in [`ModelInfo::compute`](crate::ModelInfo::compute).
 ///
 /// ```
@@ -29,7 +30,8 @@ use crate::error::{Error, ErrorKind};
 pub enum ComputeType {
     /// The graph as it is, on ONNX Runtime's kernels alone.
     OnnxRuntime,
-    /// fp32, on this crate's kernels where the processor has AVX2 or AVX-512; else as [`OnnxRuntime`](Self::OnnxRuntime).
+    /// fp32, on this crate's kernels where the processor has AVX2 or AVX-512 or is a 64-bit ARM; else as
+    /// [`OnnxRuntime`](Self::OnnxRuntime).
     Float32,
     /// 16-bit integers: weights of 13 bits with a scale for each 128 inputs of a column, activations of 13 to 16 bits (as
     /// many as their sums allow) with a scale for each token. Scores are hardly to be told from those of fp32.

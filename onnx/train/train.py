@@ -21,6 +21,7 @@ figures; RUN/average the averaged weights at the last dev figure; RUN/best those
 import argparse
 import json
 import math
+import os
 import shutil
 import time
 from pathlib import Path
@@ -235,7 +236,7 @@ class Run:
     """One of the processes of a run. All hold the same weights; each has its share of a step's lists."""
 
     def __init__(self, args, rank):
-        self.args, self.rank = args, rank
+        self.args, self.rank, self.parent = args, rank, os.getppid()
         torch.manual_seed(args.seed)
         half = args.bfloat16 or torch.device(args.device).type != "cpu"
         self.student = PairModel(args.start, args.max_length, device=args.device, half=half)
@@ -376,6 +377,9 @@ class Run:
             collate_fn=as_it_is,
         )
         for drawn in loader:
+            # Where it is killed, those that it started would go on.
+            if os.getppid() != self.parent:
+                raise SystemExit("the process that started this one is gone")
             losses.append(self.train_step(drawn))
             if self.step % args.log_every == 0:
                 pairs = len(losses) * args.lists * args.documents

@@ -157,6 +157,7 @@ impl Attention<'_> {
                 row_offsets: std::ptr::null(),
                 column_scales: std::ptr::null(),
                 column_sums: std::ptr::null(),
+                column_starts: std::ptr::null(),
                 bias: NO_BIAS.as_ptr(),
                 gelu: false,
                 out: std::ptr::null_mut(),
@@ -246,6 +247,8 @@ fn exponentials(isa: Isa, scores: &mut [f32]) -> f32 {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni => unsafe { exponentials_avx512(scores) },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => exponentials_generic::<true>(scores),
     }
 }
 

@@ -19,6 +19,12 @@ pub(crate) enum Isa {
     /// AVX-512 with its integer dot products (VNNI).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// What every 64-bit ARM has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// The same with dot products of bytes: Apple's processors, and others since about 2018.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
 }
 
 impl Isa {
@@ -30,7 +36,7 @@ impl Isa {
 
     /// All that this processor has, the best one last.
     pub(crate) fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(unused_mut))]
         let mut found = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         {
@@ -52,6 +58,13 @@ impl Isa {
                 found.push(Isa::Avx512Vnni);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            found.push(Isa::Neon);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(Isa::NeonDot);
+            }
+        }
         found
     }
 
@@ -67,6 +80,24 @@ impl Isa {
             Isa::Avx512 => "AVX-512",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => "AVX-512 VNNI",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => "NEON with dot products",
+        }
+    }
+
+    /// Whether products of integers are faster than those of fp32: of 8 bits, or of `wide` ones.
+    pub(crate) fn gains(self, wide: bool) -> bool {
+        match self {
+            Isa::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => true,
+            // As many products an instruction in 16 bits as in fp32.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => false,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => !wide,
         }
     }
 
@@ -79,6 +110,19 @@ impl Isa {
             Isa::Avx2 | Isa::Avx512 => false,
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni | Isa::Avx512Vnni => true,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => false,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => true,
+        }
+    }
+
+    /// What is subtracted from a row's bytes, which count from 0 to 255, before they are multiplied.
+    pub(super) fn subtracts(self) -> u8 {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => 128,
+            _ => 0,
         }
     }
 
@@ -90,6 +134,8 @@ impl Isa {
             Isa::Avx2 | Isa::AvxVnni => 16,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Vnni => 32,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => 8,
         }
     }
 
@@ -101,6 +147,8 @@ impl Isa {
             Isa::Avx2 | Isa::AvxVnni => 6,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Vnni => 12,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => 8,
         }
     }
 }

@@ -209,7 +209,7 @@ impl Linear {
     /// `first` must be one of the rows that the operands point to, `row` one of the results, and `panel` one of the matrix.
     unsafe fn tile(&self, operands: Operands, first: usize, row: usize, panel: usize) -> Tile {
         let Matrix { store, isa, columns, blocks, groups, .. } = self.matrix;
-        let (column_scales, column_sums) = self.matrix.panel_scales(panel);
+        let (column_scales, column_sums, column_starts) = self.matrix.panel_scales(panel);
         let (width, of_first) = (isa.panel(), first * blocks);
         // SAFETY: as the caller promises, all offsets are within what they point into.
         unsafe {
@@ -223,6 +223,7 @@ impl Linear {
                 row_offsets: operands.row_offsets.map_or(ptr::null(), |offsets| offsets.add(of_first)),
                 column_scales,
                 column_sums,
+                column_starts,
                 bias: self.bias.as_ptr().add(panel * width),
                 gelu: self.gelu,
                 out: operands.out.add(row * columns + panel * width),

@@ -62,6 +62,8 @@ pub(super) struct Matrix {
     scales: Vec<f32>,
     /// The sums of what the integers stand for, in the same order.
     sums: Vec<f32>,
+    /// What the sums of products begin with, in the same order; empty where that is 0.
+    starts: Vec<i32>,
 }
 
 /// One tile of a product: some rows with one panel of columns.
@@ -81,6 +83,8 @@ pub(super) struct Tile {
     /// `block → column` of this panel: the scale, and the sum of the numbers that the column stands for.
     pub(super) column_scales: *const f32,
     pub(super) column_sums: *const f32,
+    /// `block → column`: what the sum of products begins with. Null where that is 0 everywhere.
+    pub(super) column_starts: *const i32,
     /// One for each column of this panel.
     pub(super) bias: *const f32,
     pub(super) gelu: bool,
@@ -106,6 +110,10 @@ impl Matrix {
         let (panel, blocks) = (isa.panel(), matrix.blocks);
         matrix.scales = vec![0.0; columns.div_ceil(panel) * panel * blocks];
         matrix.sums = matrix.scales.clone();
+        let subtracted = if store == Store::I8 { i32::from(isa.subtracts()) } else { 0 };
+        if subtracted != 0 {
+            matrix.starts = vec![0; matrix.scales.len()];
+        }
         // `block → column`: what a number is multiplied with to be an integer.
         let mut factors = vec![0f32; blocks * columns];
         for (block, rows) in values.chunks(matrix.block_inputs() * columns).enumerate() {
@@ -140,6 +148,9 @@ impl Matrix {
             for (n, sum) in sums.iter().enumerate() {
                 let place = (n / panel * blocks + block) * panel + n % panel;
                 matrix.sums[place] = *sum as f32 * matrix.scales[place];
+                if let Some(start) = matrix.starts.get_mut(place) {
+                    *start = subtracted * sum;
+                }
             }
         }
         let round = |k: usize, n: usize, value: f32| round(value * factors[k / length * columns + n]);
@@ -156,7 +167,8 @@ impl Matrix {
         let bytes =
             columns.div_ceil(isa.panel()) * isa.panel() * blocks * groups * store.group() * store.column_bytes();
         let data = Lasting::zeroed(bytes);
-        Self { store, isa, inputs, columns, blocks, groups, largest_sum: 0, data, scales: Vec::new(), sums: Vec::new() }
+        let (scales, sums, starts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, isa, inputs, columns, blocks, groups, largest_sum: 0, data, scales, sums, starts }
     }
 
     /// Writes the numbers of row-major `values` to their places, each as `number` makes bytes of it.
@@ -197,13 +209,13 @@ impl Matrix {
         unsafe { self.data.as_ptr().add(index * bytes) }
     }
 
-    /// Where the scales and the sums of a panel begin; null for `F32`.
-    pub(super) fn panel_scales(&self, index: usize) -> (*const f32, *const f32) {
-        let first = index * self.isa.panel() * self.blocks;
-        match (self.scales.get(first), self.sums.get(first)) {
-            (Some(scale), Some(sum)) => (scale, sum),
-            _ => (std::ptr::null(), std::ptr::null()),
+    /// Where the scales, the sums and the starts of a panel begin; null where there are none.
+    pub(super) fn panel_scales(&self, index: usize) -> (*const f32, *const f32, *const i32) {
+        fn from<T>(values: &[T], first: usize) -> *const T {
+            values.get(first).map_or(std::ptr::null(), |value| value)
         }
+        let first = index * self.isa.panel() * self.blocks;
+        (from(&self.scales, first), from(&self.sums, first), from(&self.starts, first))
     }
 }
 
@@ -234,6 +246,8 @@ pub(super) unsafe fn multiply(isa: Isa, store: Store, rows: usize, tile: &Tile) 
             Isa::Avx512 => super::x86::avx512::multiply(store, rows, tile),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => super::x86::avx512_vnni::multiply(store, rows, tile),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => super::neon::multiply(store, rows, tile),
         }
     }
 }

@@ -21,6 +21,8 @@ mod attention;
 mod isa;
 mod linear;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod portable;
 mod quantize;

@@ -48,6 +48,8 @@ impl LayerNorm {
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 | Isa::Avx512Vnni => unsafe { self.row_avx512(row) },
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon | Isa::NeonDot => self.row(row),
             }
         }
     }

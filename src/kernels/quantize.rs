@@ -42,6 +42,8 @@ pub(super) unsafe fn row_i16(isa: Isa, how: Rounding, row: &[f32], out: &mut [i1
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::i16_avx512(how, row, out, of) },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonDot => i16_generic(how, row, out, of),
     }
 }
 
@@ -59,6 +61,11 @@ pub(super) unsafe fn row_u8(isa: Isa, how: Rounding, row: &[f32], out: &mut [u8]
         // SAFETY: as the caller promises.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86::u8_avx512(how, row, out, of) },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => u8_generic(how, row, out, of),
+        // 128 less, as a signed number: the highest bit changes.
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => generic(how, row, out, of, |value| value as u8 ^ isa.subtracts()),
     }
 }
 

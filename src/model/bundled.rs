@@ -57,7 +57,7 @@ impl Bundled {
     /// In which numbers it is computed unless the caller says otherwise.
     pub(super) fn compute(&self, isa: Isa) -> ComputeType {
         // Integers in plain Rust take six times as long as ONNX Runtime's fp32, or more (`benches/NOTES.md`).
-        if isa == Isa::Portable { ComputeType::Float32 } else { self.compute }
+        if isa.gains(self.compute == ComputeType::Int16) { self.compute } else { ComputeType::Float32 }
     }
 
     /// The bytes of one of its files.
@@ -73,10 +73,11 @@ mod tests {
     #[test]
     fn integers_are_for_processors_that_there_are_kernels_for() {
         for isa in Isa::available() {
-            let fp32 = isa == Isa::Portable;
-            assert_eq!(CROSS_ENCODER.compute(isa) == ComputeType::Float32, fp32);
-            assert_eq!(SMALL_CROSS_ENCODER.compute(isa) == ComputeType::Float32, fp32);
-            assert_eq!(BI_ENCODER.compute(isa) == ComputeType::Float32, fp32);
+            let (bytes, wide) = (isa.gains(false), isa.gains(true));
+            assert_eq!(CROSS_ENCODER.compute(isa) == ComputeType::W8A8, bytes);
+            assert_eq!(SMALL_CROSS_ENCODER.compute(isa) == ComputeType::W8A8, bytes);
+            assert_eq!(BI_ENCODER.compute(isa) == ComputeType::Int16, wide);
+            assert!(isa != Isa::Portable || !bytes && !wide);
         }
     }
 }
