@@ -87,17 +87,17 @@ impl Isa {
         }
     }
 
-    /// Whether products of integers are faster than those of fp32: of 8 bits, or of `wide` ones.
-    pub(crate) fn gains(self, wide: bool) -> bool {
+    /// The bits of the widest integers whose products are faster than those of fp32; 0 where none are.
+    pub(crate) fn fast_integers(self) -> u32 {
         match self {
-            Isa::Portable => false,
+            Isa::Portable => 0,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => true,
-            // As many products an instruction in 16 bits as in fp32.
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => 16,
+            // An instruction has as many products in 16 bits as in fp32.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => false,
+            Isa::Neon => 0,
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonDot => !wide,
+            Isa::NeonDot => 8,
         }
     }
 

@@ -57,7 +57,8 @@ impl Bundled {
     /// In which numbers it is computed unless the caller says otherwise.
     pub(super) fn compute(&self, isa: Isa) -> ComputeType {
         // Integers in plain Rust take six times as long as ONNX Runtime's fp32, or more (`benches/NOTES.md`).
-        if isa.gains(self.compute == ComputeType::Int16) { self.compute } else { ComputeType::Float32 }
+        let bits = if self.compute == ComputeType::Int16 { 16 } else { 8 };
+        if bits <= isa.fast_integers() { self.compute } else { ComputeType::Float32 }
     }
 
     /// The bytes of one of its files.
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn integers_are_for_processors_that_there_are_kernels_for() {
         for isa in Isa::available() {
-            let (bytes, wide) = (isa.gains(false), isa.gains(true));
+            let (bytes, wide) = (isa.fast_integers() >= 8, isa.fast_integers() >= 16);
             assert_eq!(CROSS_ENCODER.compute(isa) == ComputeType::W8A8, bytes);
             assert_eq!(SMALL_CROSS_ENCODER.compute(isa) == ComputeType::W8A8, bytes);
             assert_eq!(BI_ENCODER.compute(isa) == ComputeType::Int16, wide);
