@@ -88,6 +88,7 @@ impl Isa {
     }
 
     /// The bits of the widest integers whose products are faster than those of fp32; 0 where none are.
+    #[cfg(feature = "bundled-models")]
     pub(crate) fn fast_integers(self) -> u32 {
         match self {
             Isa::Portable => 0,
