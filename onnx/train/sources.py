@@ -39,7 +39,8 @@ LICENCES = {
     "scitldr": "SciTLDR abstracts and one-sentence summaries, Apache-2.0",
     "arxiv": "arXiv titles and abstracts to 2019, CC0",
 }
-# arXiv's categories that are read. Those of machine learning and language are not: collections of papers are full of them.
+# arXiv's categories that are read. Those of machine learning and language are not: collections of papers are full of them;
+# nor are the largest files, of over 4 MB.
 ARXIV = (
     "cs.AR cs.CC cs.CE cs.CG cs.CR cs.CY cs.DB cs.DC cs.DL cs.DM cs.ET cs.FL cs.GL cs.GR cs.GT cs.HC cs.LO cs.MA cs.MM cs.MS "
     "cs.NA cs.NI cs.OH cs.OS cs.PF cs.PL cs.RO cs.SC cs.SD cs.SE cs.SI cs.SY econ.EM econ.GN econ.TH eess.AS eess.IV eess.SP "

@@ -21,7 +21,6 @@ figures; RUN/average the averaged weights at the last dev figure; RUN/best those
 import argparse
 import json
 import math
-import os
 import shutil
 import time
 from pathlib import Path
@@ -41,7 +40,9 @@ STEPS_PER_FILE = 100  # of teach.py
 RECKONED = 300  # steps by whose time --minutes reckons
 MSE_WEIGHT, BCE_WEIGHT, MATCH_WEIGHT = 0.1, 0.1, 0.2
 # A source's share grows with the root of its size; questions without a passage of their own count less.
-SHARES = {"squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "arxiv": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7}
+SHARES = {
+    "squad": 0.5, "trivia": 0.5, "nq": 0.7, "scitldr": 2.0, "arxiv": 2.0, "claims": 1.5, "keywords": 1.0, "selqa": 0.7, "tldr": 0.7
+}  # fmt: skip
 
 
 class Draws:
@@ -236,7 +237,7 @@ class Run:
     """One of the processes of a run. All hold the same weights; each has its share of a step's lists."""
 
     def __init__(self, args, rank):
-        self.args, self.rank, self.parent = args, rank, os.getppid()
+        self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
         half = args.bfloat16 or torch.device(args.device).type != "cpu"
         self.student = PairModel(args.start, args.max_length, device=args.device, half=half)
@@ -377,8 +378,9 @@ class Run:
             collate_fn=as_it_is,
         )
         for drawn in loader:
-            # Where it is killed, those that it started would go on.
-            if os.getppid() != self.parent:
+            # None in a process of its own; of several, those would go on when the one that started them is killed.
+            parent = multiprocessing.parent_process()
+            if parent and not parent.is_alive():
                 raise SystemExit("the process that started this one is gone")
             losses.append(self.train_step(drawn))
             if self.step % args.log_every == 0:

@@ -15,6 +15,11 @@
 //! order whatever rows stand beside it: the same bits in any batch. Integer sums are exact, so all instruction sets
 //! ([`isa`]) agree in them.
 
+// Before those that use its macros.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[macro_use]
+mod unroll;
+
 mod activation;
 mod aligned;
 mod attention;

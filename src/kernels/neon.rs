@@ -19,29 +19,6 @@ const PANEL: usize = 8;
 /// Rows of a tile of 16-bit numbers.
 const WIDE_ROWS: usize = 4;
 
-/// Writes `$body` out for each row: in a loop, where the compiler leaves it one, sums would be in memory.
-macro_rules! unrolled {
-    ($rows:ident, $row:ident, $body:block) => {
-        unrolled!(@ $rows, $row, $body, 0 1 2 3 4 5 6 7)
-    };
-    (@ $rows:ident, $row:ident, $body:block, $($number:literal)*) => {
-        $(if $rows > $number {
-            let $row: usize = $number;
-            $body
-        })*
-    };
-}
-
-/// Calls a kernel with the number of rows as a constant, which keeps its sums in registers.
-macro_rules! with_rows {
-    ($rows:expr, $kernel:ident, $tile:expr, $($n:literal)*) => {
-        match $rows {
-            $($n => $kernel::<$n>($tile),)*
-            rows => unreachable!("a tile of {rows} rows"),
-        }
-    };
-}
-
 /// # Safety
 ///
 /// That of [`super::matrix::multiply`].

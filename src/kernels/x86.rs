@@ -27,19 +27,6 @@ macro_rules! each_row {
     };
 }
 
-/// Writes `$body` out for each row. A loop, where the compiler leaves it one, keeps the sums in memory.
-macro_rules! unrolled {
-    ($rows:ident, $row:ident, $body:block) => {
-        unrolled!(@ $rows, $row, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
-    };
-    (@ $rows:ident, $row:ident, $body:block, $($number:literal)*) => {
-        $(if $rows > $number {
-            let $row: usize = $number;
-            $body
-        })*
-    };
-}
-
 /// Adds the products of `tile.groups` groups to the sums and moves `$a` and `$b` behind them; as many groups a turn as
 /// there are numbers in brackets. `$bytes` is what `$load` loads.
 macro_rules! add_groups {
@@ -64,16 +51,6 @@ macro_rules! add_groups {
         let columns = $b.add(2 * $bytes * $group);
         let columns = [$load(columns.cast()), $load(columns.add($bytes).cast())];
         each_row!($add, $rows, $sums, columns, $a.add(4 * $group), $odd);
-    };
-}
-
-/// Calls a kernel with the number of rows as a constant, which keeps its sums in registers.
-macro_rules! with_rows {
-    ($rows:expr, $kernel:ident, $tile:expr, $($n:literal)*) => {
-        match $rows {
-            $($n => $kernel::<$n>($tile),)*
-            rows => unreachable!("a tile of {rows} rows"),
-        }
     };
 }
 

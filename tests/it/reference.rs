@@ -43,7 +43,7 @@ fn check_cross_encoders(compute: ComputeType, tolerance: f32) {
 fn check_cross_encoder(name: &str, label: usize, compute: ComputeType, tolerance: f32) -> (f32, f32) {
     let source = ModelSource::dir(fixtures::path(name));
     let reranker = Reranker::builder().model(source).compute_type(compute).build().unwrap();
-    // Without AVX2, fp32 is ONNX Runtime's.
+    // Where there are no kernels for the processor, fp32 is ONNX Runtime's.
     let info = reranker.info();
     assert!(info.compute == compute || (compute == ComputeType::Float32 && info.kernels == "ONNX Runtime"), "{name}");
     let expected = expected(name);
