@@ -1,28 +1,25 @@
 """Query and document as token ids, batches of like length, and one logit for each pair."""
 
-import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from bert import Bert
 
 QUERY_TOKENS = 96  # a longer query is cut; the rest of the length is the document's
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 class PairModel:
-    """A BERT with one logit, and its tokenizer; with `half`, its products are computed in bfloat16.
+    """A BERT with one logit, and its tokenizer; with `half`, its products are computed in bfloat16."""
 
-    The layers are computed here and not by transformers: of the last one only the first token is needed, which saves a third of
-    the time with three layers, and backwards torch's own attention is slow on a CPU in 16 bits.
-    """
-
-    def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False):
+    def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False, compiled=False):
         self.folder, self.device, self.half = Path(folder), torch.device(device), half
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.cls, self.sep = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
         # No dropout: the targets are soft and no pair is seen often, so there is nothing to keep from being learnt by heart.
         on_cpu = self.device.type == "cpu"
         self.model = AutoModelForSequenceClassification.from_pretrained(
@@ -32,10 +29,10 @@ class PairModel:
             attention_probs_dropout_prob=0.0,
         )
         self.model.to(self.device)
-        self.fused = not (on_cpu and half)
+        self.bert = Bert(self.model.bert, max_length, fused=not (on_cpu and half), compiled=compiled)
         self.max_length = max_length
         # On a CPU in 32 bits, little padding is what counts; a GPU needs enough to do.
-        self.tokens_per_batch = tokens_per_batch or (65536 if not on_cpu else 2048 if half else 512)
+        self.tokens_per_batch = tokens_per_batch or (262144 if not on_cpu else 2048 if half else 512)
 
     def token_ids(self, texts):
         """Token ids of each text without special tokens."""
@@ -50,12 +47,11 @@ class PairModel:
     def pair(self, query, document):
         query = query[:QUERY_TOKENS]
         document = document[: self.max_length - len(query) - 3]
-        cls, sep = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        return np.concatenate([[cls], query, [sep], document, [sep]]), len(query) + 2
+        return np.concatenate([self.cls, query, self.sep, document, self.sep]), len(query) + 2
 
     def batches(self, pairs, groups=None):
-        """Batches of (query ids, document ids), longest pairs first: each the pairs' numbers, their token ids [pairs, longest],
-        their lengths and where the document begins. With `groups`, the pairs of each batch."""
+        """Batches of (query ids, document ids), longest pairs first: each the pairs' numbers, their token ids one after another
+        [tokens], their lengths and where the document begins. With `groups`, the pairs of each batch."""
         pairs = [self.pair(*pair) for pair in pairs]
         return [self.batch(pairs, some) for some in groups or self.groups([len(ids) for ids, _ in pairs])]
 
@@ -65,12 +61,11 @@ class PairModel:
             longest = lengths[order[-1]]
             yield [order.pop() for _ in range(min(len(order), max(1, self.tokens_per_batch // longest)))]
 
-    def batch(self, pairs, some):
-        lengths = np.array([len(pairs[i][0]) for i in some], np.int32)
-        ids = np.full((len(some), lengths.max()), self.tokenizer.pad_token_id, np.int32)
-        for row, i in zip(ids, some):
-            row[: len(pairs[i][0])] = pairs[i][0]
-        return some, ids, lengths, np.array([pairs[i][1] for i in some], np.int32)
+    @staticmethod
+    def batch(pairs, some):
+        ids = [pairs[i][0] for i in some]
+        lengths, firsts = np.array([len(of_pair) for of_pair in ids], np.int32), np.array([pairs[i][1] for i in some], np.int32)
+        return some, np.concatenate(ids).astype(np.int32), lengths, firsts
 
     def logits(self, batches):
         """The logits of what `batches` made, in the order of its pairs; gradients flow where they are enabled."""
@@ -82,39 +77,10 @@ class PairModel:
         return torch.zeros_like(logits).index_copy(0, places, logits)
 
     def forward(self, ids, lengths, firsts):
-        """The logits [pairs] and what each layer but the last gives to the next: [pairs, tokens, size]."""
-        padded = bool(lengths.min() < ids.shape[1])
-        ids, lengths, firsts = (torch.from_numpy(a).to(self.device).long() for a in (ids, lengths, firsts))
-        place = torch.arange(ids.shape[1], device=self.device)
-        real = place < lengths[:, None]
-        document = (real & (place >= firsts[:, None])).long()
-        bert = self.model.bert
+        """The logits [pairs] and what each layer but the last gives to the next: [tokens, size]."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            hidden = bert.embeddings(input_ids=ids, token_type_ids=document)
-            mask = real[:, None, None] if padded else None
-            states = []
-            for layer in bert.encoder.layer[:-1]:
-                hidden = self.layer(layer, hidden, hidden, mask)
-                states.append(hidden)
-            first = self.layer(bert.encoder.layer[-1], hidden[:, :1], hidden, mask)
-            return self.model.classifier(bert.pooler(first))[:, 0].float(), states
-
-    def layer(self, layer, asking, hidden, mask):
-        """What a layer makes of the tokens `asking`, which attend to those of `hidden` that `mask` leaves."""
-        attention = layer.attention.self
-        query, key, value = (
-            project(tokens).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-            for project, tokens in ((attention.query, asking), (attention.key, hidden), (attention.value, hidden))
-        )
-        if self.fused:
-            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        else:
-            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-            if mask is not None:
-                scores = scores.masked_fill(~mask, -1e4)
-            context = scores.softmax(-1) @ value
-        middle = layer.attention.output(context.transpose(1, 2).flatten(2), asking)
-        return layer.output(layer.intermediate(middle), middle)
+            first, states = self.bert(ids, lengths, firsts)
+            return self.model.classifier(self.model.bert.pooler(first[:, None]))[:, 0].float(), states
 
     @torch.inference_mode()
     def scores(self, pairs):

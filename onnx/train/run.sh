@@ -48,6 +48,12 @@ if [[ ! -e $work/lists-train.npz ]]; then
         fi
     else
         options+=(--device "$device" --workers "$(nproc)")
+        encoding=()
+        for teacher in "${teachers[@]}"; do
+            [[ $teacher != bm25 ]] || continue
+            "$python" "$here/teachers.py" --work "$work" "${options[@]}" --encode "$teacher" & encoding+=($!)
+        done
+        for process in "${encoding[@]}"; do wait "$process"; done
     fi
     OPENBLAS_NUM_THREADS=1 "$python" "$here/teachers.py" --work "$work" "${options[@]}"
 fi

@@ -171,12 +171,16 @@ class Splade(Encoder):
         self.logits = torch.empty(self.max_length, self.model.config.vocab_size)
 
     def vectors(self, batch):
-        """A sparse row for each text; log(1 + relu(x)) grows with x, so the maximum may be taken before it."""
+        """Of each text the words and their values; log(1 + relu(x)) grows with x, so the maximum may be taken before it."""
         head = self.model.cls.predictions
         hidden = head.transform(self.model.bert(**batch).last_hidden_state)
         largest = self.largest_at_once if self.device != "cpu" else self.largest_one_by_one
         rows = largest(head.decoder, hidden, batch["attention_mask"]).float().relu().log1p()
-        return [scipy.sparse.csr_matrix(row) for row in rows.cpu().numpy()]
+        numbers, words = rows.nonzero(as_tuple=True)
+        ends = torch.bincount(numbers, minlength=len(rows)).cumsum(0)[:-1].tolist()
+        # Copied: else each text's part would keep the whole batch.
+        split = (np.split(part.cpu().numpy(), ends) for part in (words.int(), rows[numbers, words]))
+        return [(words.copy(), values.copy()) for words, values in zip(*split)]
 
     @staticmethod
     def largest_at_once(decoder, hidden, mask):
@@ -195,8 +199,10 @@ class Splade(Encoder):
         for some, vectors in self.batches(texts):
             for i, row in zip(some, vectors):
                 rows[i] = row
-        matrix = scipy.sparse.vstack(rows).tocsr()
-        write(path, data=matrix.data, indices=matrix.indices, indptr=matrix.indptr, shape=matrix.shape)
+        words, values = zip(*rows)
+        ends = np.cumsum([0] + [len(part) for part in words])
+        shape = (len(texts), self.model.config.vocab_size)
+        write(path, data=np.concatenate(values), indices=np.concatenate(words), indptr=ends, shape=shape)
 
     @staticmethod
     def join(parts):
@@ -310,6 +316,7 @@ def main():
     parser.add_argument("--train-lists", type=int, help="only so many training queries, drawn at random")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--device", default="cpu", help="cuda: encoders run there, in 16 bits")
+    parser.add_argument("--encode", metavar="TEACHER", help="only its embeddings: on a GPU, those of several teachers at once")
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args()
     args.teachers = [name for name in TEACHERS if name in args.teachers]
@@ -319,6 +326,9 @@ def main():
     global SCORER
     passages = [row["text"] for row in read_jsonl(args.work / "pool.jsonl")]
     queries = list(read_jsonl(args.work / "queries.jsonl"))
+    if args.encode:
+        encode_both(args.encode, [row["q"] for row in queries], passages, *encoders(args)[args.encode], args)
+        return
     SCORER = Scorer(queries, passages, args)
     for split in ("dev", "train"):
         numbers = np.array([i for i, row in enumerate(queries) if row["split"] == split])

@@ -37,7 +37,7 @@ from pairs_model import PairModel
 
 SCALE, BONUS = 2.5, 1.0
 STEPS_PER_FILE = 100  # of teach.py
-RECKONED = 300  # steps by whose time --minutes reckons
+WARM, RECKONED = 100, 400  # --minutes reckons by the time between these steps: the first ones may have to compile
 MSE_WEIGHT, BCE_WEIGHT, MATCH_WEIGHT = 0.1, 0.1, 0.2
 # A source's share grows with the root of its size; questions without a passage of their own count less.
 SHARES = {
@@ -77,11 +77,11 @@ class Draws:
 
 
 class Sampler(Dataset):
-    """Step number → for each part of it, (batches of each model that reads the pairs, targets, labels, which documents are
-    known)."""
+    """Step number → for each part of it, (batches of each model that reads the pairs, what `match` compares in each batch,
+    targets, labels, which documents are known)."""
 
-    def __init__(self, draws, models, rank, args):
-        self.draws, self.models, self.rank, self.args = draws, models, rank, args
+    def __init__(self, draws, models, match, rank, args):
+        self.draws, self.models, self.match, self.rank, self.args = draws, models, match, rank, args
         self.texts = [self.tokenised(model) for model in models]
         self.logits = StoredLogits(args) if args.logits else None
 
@@ -104,7 +104,8 @@ class Sampler(Dataset):
             pairs = [(queries[i], passages[c]) for i, documents, *_ in lists for c in documents]
             batches.append(model.batches(pairs, groups))
             groups = [some for some, *_ in batches[0]]
-        return batches, *(np.stack(arrays) for arrays in list(zip(*lists))[2:])
+        matched = [self.match.places(*of_models) for of_models in zip(*batches)] if self.match else None
+        return batches, matched, *(np.stack(arrays) for arrays in list(zip(*lists))[2:])
 
     def share(self, drawn):
         """This process's lists: the longest first, each to whoever has fewest tokens so far."""
@@ -181,17 +182,21 @@ class Match:
         for token, number in tokens.items():
             self.teachers[number] = numbers.get(token, -1)
 
-    def __call__(self, mine, its, states, targets):
+    def places(self, mine, its):
+        """Where in a batch of the student and in the teacher's the tokens are of pairs that both read alike: [2, tokens]."""
+        (_, ids, lengths, _), (_, others, other_lengths, _) = mine, its
+        alike = lengths == other_lengths
+        places = [np.flatnonzero(np.repeat(alike, of_model)) for of_model in (lengths, other_lengths)]
+        numbers = np.repeat(np.arange(len(lengths)), np.where(alike, lengths, 0))
+        alike[numbers[self.teachers[ids[places[0]]] != others[places[1]]]] = False
+        return np.stack(places)[:, alike[numbers]].astype(np.int32)
+
+    def __call__(self, places, states, targets):
         """For each pair of layers, the squared distance and what it is measured by: [layers, 2]."""
-        (ids, lengths, _), (others, other_lengths, _) = mine, its
-        longest = min(ids.shape[1], others.shape[1])
-        real = np.arange(longest) < lengths[:, None]
-        equal = ((self.teachers[ids[:, :longest]] == others[:, :longest]) | ~real).all(1) & (lengths == other_lengths)
-        device = states[0].device
-        real = torch.from_numpy(real & equal[:, None]).to(device)
+        mine, its = torch.from_numpy(places).to(states[0].device).long()
         sums = []
         for layer, of_teacher in self.layers:
-            state, target = states[layer - 1][:, :longest][real].float(), targets[of_teacher - 1][:, :longest][real].float()
+            state, target = states[layer - 1][mine].float(), targets[of_teacher - 1][its].float()
             sums.append(torch.stack([(state - target).square().sum(), (target - target.mean(0)).square().sum()]))
         return torch.stack(sums)
 
@@ -240,9 +245,10 @@ class Run:
         self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
         half = args.bfloat16 or torch.device(args.device).type != "cpu"
-        self.student = PairModel(args.start, args.max_length, device=args.device, half=half)
+        options = {"device": args.device, "half": half, "compiled": args.compile}
+        self.student = PairModel(args.start, args.max_length, **options)
         self.model = self.student.model.train()
-        self.teacher = args.teacher and PairModel(args.teacher, args.max_length, device=args.device, half=half)
+        self.teacher = args.teacher and PairModel(args.teacher, args.max_length, **options)
         self.match = args.match and Match(args.match, self.student, self.teacher)
         self.optimizer = optimizer_of(self.model, args)
         self.average = Average(self.model, args.average)
@@ -255,7 +261,7 @@ class Run:
             self.dev.agree_with(self.teacher, rank, args.processes)
         models = [self.student, self.teacher] if self.teacher else [self.student]
         draws = Draws(lists, self.dev.weights, args)
-        self.sampler = Sampler(draws, models, rank, args)
+        self.sampler = Sampler(draws, models, self.match, rank, args)
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
         self.log(start=settings, weights=self.dev.weights, mix=draws.mix, train_lists=len(lists))
 
@@ -302,11 +308,11 @@ class Run:
         self.average.update(self.model, self.step)
         return figures
 
-    def gradients(self, batches, *arrays):
+    def gradients(self, batches, places, *arrays):
         """Adds the gradients of one part; its loss, and what that is made of."""
         target, labels, known = (torch.from_numpy(a).to(self.student.device) for a in arrays)
         if self.teacher:
-            logits, target, matched = self.beside_teacher(*batches)
+            logits, target, matched = self.beside_teacher(*batches, places)
         else:
             logits, matched = self.student.logits(batches[0]), torch.zeros((), device=target.device)
         losses = list_losses(logits.view_as(labels), target.view_as(labels), labels, known) / self.args.lists
@@ -315,17 +321,17 @@ class Run:
         loss.backward()
         return torch.stack([loss.detach(), *losses.detach(), matched.detach()])
 
-    def beside_teacher(self, mine, its):
+    def beside_teacher(self, mine, its, places):
         """Logits of student and teacher, and how far apart their hidden states are."""
         logits, targets, sums = [], [], torch.zeros((0, 2), device=self.student.device)
-        for (_, *arrays), (_, *others) in zip(mine, its):
+        for number, ((_, *arrays), (_, *others)) in enumerate(zip(mine, its)):
             logit, states = self.student.forward(*arrays)
             with torch.no_grad():
                 target, wanted = self.teacher.forward(*others)
             logits.append(logit)
             targets.append(target)
             if self.match:
-                of_batch = self.match(arrays, others, states, wanted)
+                of_batch = self.match(places[number], states, wanted)
                 sums = sums + of_batch if len(sums) else of_batch
         matched = (sums[:, 0] / sums[:, 1].clamp(min=1e-6)).sum()
         return self.student.in_order(mine, logits), self.student.in_order(mine, targets), matched
@@ -389,9 +395,11 @@ class Run:
                 rate = round(pairs / (time.time() - began), 1)
                 self.log(loss=means, lr=self.optimizer.param_groups[0]["lr"], pairs_per_second=rate)
                 losses, began = [], time.time()
+            if self.step == first + WARM:
+                warm = time.time()
             if args.minutes and not self.reckoned and self.step == first + RECKONED:
                 self.reckoned = True
-                seconds = (time.time() - started) / RECKONED
+                seconds = (time.time() - warm) / (RECKONED - WARM)
                 args.steps = int(self.step + max(1, 60 * args.minutes - (time.time() - started)) / seconds)
                 self.log(steps=args.steps)
             if self.step >= args.steps:
@@ -451,6 +459,7 @@ def main():
     parser.add_argument("--logits", type=Path, help="a folder of teach.py with that cross-encoder's logits")
     # Measured on a Zen 5, where products in 16 bits have instructions of their own: 1.5 to 3 times the speed.
     parser.add_argument("--bfloat16", action="store_true", help="products in 16 bits on a CPU too")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile: fewer and larger steps on a GPU")
     args = parser.parse_args()
     if args.match and not args.teacher:
         parser.error("--match needs --teacher")
