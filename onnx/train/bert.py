@@ -40,28 +40,12 @@ class Layout:
         return values if self.slots is None else values[self.slots]
 
 
-def finished(context, asking, epsilon, attended, norm, inner, outer, last_norm):
-    """What a layer makes of its attention's result: the rest of it."""
-    middle = functional.layer_norm(functional.linear(context, *attended) + asking, asking.shape[-1:], *norm, epsilon)
-    grown = functional.gelu(functional.linear(middle, *inner))
-    return functional.layer_norm(functional.linear(grown, *outer) + middle, asking.shape[-1:], *last_norm, epsilon)
-
-
 class Bert:
-    """The layers of a BERT of transformers; its parameters stay that model's.
+    """The layers of a BERT of transformers; its parameters stay that model's. `fused` is torch's own attention."""
 
-    `fused` is torch's attention, `compiled` has torch.compile put what follows it into few kernels.
-    """
-
-    def __init__(self, model, max_length, fused=True, compiled=False):
-        config = model.config
-        if config.hidden_act != "gelu":
-            raise SystemExit(f"hidden_act is {config.hidden_act}, and only gelu is computed here")
+    def __init__(self, model, max_length, fused=True):
         self.bert, self.max_length, self.fused = model, max_length, fused
-        self.heads, self.epsilon = config.num_attention_heads, config.layer_norm_eps
-        self.compiled = compiled and torch.compile(finished, dynamic=True)
-        # Student and teacher, with gradients and without, first layers and last: more than the eight that are allowed.
-        torch._dynamo.config.recompile_limit = 32
+        self.heads = model.config.num_attention_heads
 
     def __call__(self, ids, lengths, firsts):
         """The first tokens' last states [pairs, size], and what each layer but the last gives to the next [tokens, size]."""
@@ -90,16 +74,8 @@ class Bert:
         key, value = functional.linear(hidden, *both).chunk(2, -1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in (query, key, value))
         context = self.attend(query, key, value, asking is not hidden, layout).flatten(1)
-        rest = (
-            layer.attention.output.dense,
-            layer.attention.output.LayerNorm,
-            layer.intermediate.dense,
-            layer.output.dense,
-            layer.output.LayerNorm,
-        )
-        # The few pairs of a dev figure are not worth compiling for.
-        finish = self.compiled if self.compiled and not torch.is_inference_mode_enabled() else finished
-        return finish(context, asking, self.epsilon, *((part.weight, part.bias) for part in rest))
+        middle = layer.attention.output(context, asking)
+        return layer.output(layer.intermediate(middle), middle)
 
     def attend(self, query, key, value, only_first, layout):
         """All are [tokens, heads, size]."""

@@ -16,7 +16,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 class PairModel:
     """A BERT with one logit, and its tokenizer; with `half`, its products are computed in bfloat16."""
 
-    def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False, compiled=False):
+    def __init__(self, folder, max_length=512, tokens_per_batch=None, device="cpu", half=False):
         self.folder, self.device, self.half = Path(folder), torch.device(device), half
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.cls, self.sep = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
@@ -29,7 +29,7 @@ class PairModel:
             attention_probs_dropout_prob=0.0,
         )
         self.model.to(self.device)
-        self.bert = Bert(self.model.bert, max_length, fused=not (on_cpu and half), compiled=compiled)
+        self.bert = Bert(self.model.bert, max_length, fused=not (on_cpu and half))
         self.max_length = max_length
         # On a CPU in 32 bits, little padding is what counts; a GPU needs enough to do.
         self.tokens_per_batch = tokens_per_batch or (262144 if not on_cpu else 2048 if half else 512)

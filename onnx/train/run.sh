@@ -6,12 +6,13 @@
 # WORK        a folder for everything that is made: the pool, embeddings, scored lists, checkpoints, logs, and in the end
 #             WORK/models with the folders `cross-encoder`, `small-cross-encoder` and `bi-encoder`
 # TRAINING    the folder of train.jsonl.gz, dev.jsonl.gz and questions.jsonl.gz
-# START       the folder of the model that training starts from: all-MiniLM-L6-v2
+# START       the folder of the model that training starts from: all-MiniLM-L6-v2, or a cross-encoder to go on from
 # EVALUATION  a folder whose BEIR collections (folders) and JSON files are kept out of the training
 #
 # PYTHON names the interpreter (python), DEVICE where teachers and student run (cpu, or cuda), SCITLDR and ARXIV checkouts of
-# allenai/scitldr and staeiou/arxiv_archive (not used where unset), TRAIN_LISTS how many training queries are scored (all),
-# TEACHERS which teachers score them (bm25 bi splade e5), SMALL_OPTIONS more options of train.py for the small model.
+# allenai/scitldr and staeiou/arxiv_archive (not used where unset), SOURCES_OPTIONS more options of sources.py, TRAIN_LISTS how
+# many training queries are scored (all), TEACHERS which teachers score them (bm25 bi splade e5), SMALL_START a small cross-encoder
+# to go on from (else it is cut out of the large one), SMALL_OPTIONS more options of train.py for it.
 set -euo pipefail
 work=$1 training=$2 start=$3 evaluation=$4
 shift 4
@@ -30,7 +31,8 @@ for path in "$evaluation"/*; do
     if compgen -G "$path/corpus.jsonl*" > /dev/null || [[ $path == *.json ]]; then exclude+=("$path"); fi
 done
 if [[ ! -e $work/queries.jsonl ]]; then
-    "$python" "$here/sources.py" --training "$training" --work "$work" --exclude "${exclude[@]}" \
+    read -r -a sources_options <<< "${SOURCES_OPTIONS:-}"
+    "$python" "$here/sources.py" --training "$training" --work "$work" --exclude "${exclude[@]}" "${sources_options[@]}" \
         ${SCITLDR:+--scitldr "$SCITLDR"} ${ARXIV:+--arxiv "$ARXIV"}
 fi
 if [[ " ${teachers[*]} " == *" e5 "* && ! -e $work/e5/modules.json ]]; then
@@ -70,9 +72,10 @@ calibrate() { "$python" "$here/calibrate.py" --work "$work" --lists 40 --device 
 
 train --start "$start" --run "$work/run" "$@"
 calibrate "$work/run/best" "$work/cross-encoder"
-[[ -e $work/small/config.json ]] || "$python" "$here/small.py" --work "$work" --model "$work/run/best" --out "$work/small"
+small=${SMALL_START:-$work/small}
+[[ -e $small/config.json ]] || "$python" "$here/small.py" --work "$work" --model "$work/run/best" --out "$small"
 read -r -a small_options <<< "${SMALL_OPTIONS:-}"
-train --start "$work/small" --teacher "$work/run/best" --match 1:2 2:4 --run "$work/run-small" "$@" "${small_options[@]}"
+train --start "$small" --teacher "$work/run/best" --match 1:2 2:4 --run "$work/run-small" "$@" "${small_options[@]}"
 calibrate "$work/run-small/best" "$work/small-cross-encoder"
 "$python" "$here/../make_models.py" --cross-encoder "$work/cross-encoder" \
     --small-cross-encoder "$work/small-cross-encoder" --out "$work/models"

@@ -17,9 +17,12 @@ are kept in WORK, 4,096 texts a file, so that an interrupted run goes on where i
 import argparse
 import importlib.resources
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # bm25s loads JAX where it is installed, and that takes the GPU's memory
 
 import bm25s
 import numpy as np

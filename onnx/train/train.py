@@ -37,7 +37,7 @@ from pairs_model import PairModel
 
 SCALE, BONUS = 2.5, 1.0
 STEPS_PER_FILE = 100  # of teach.py
-WARM, RECKONED = 100, 400  # --minutes reckons by the time between these steps: the first ones may have to compile
+WARM, RECKONED = 100, 400  # --minutes reckons by the time between these steps: the first ones are slower
 MSE_WEIGHT, BCE_WEIGHT, MATCH_WEIGHT = 0.1, 0.1, 0.2
 # A source's share grows with the root of its size; questions without a passage of their own count less.
 SHARES = {
@@ -245,7 +245,7 @@ class Run:
         self.args, self.rank = args, rank
         torch.manual_seed(args.seed)
         half = args.bfloat16 or torch.device(args.device).type != "cpu"
-        options = {"device": args.device, "half": half, "compiled": args.compile}
+        options = {"device": args.device, "half": half}
         self.student = PairModel(args.start, args.max_length, **options)
         self.model = self.student.model.train()
         self.teacher = args.teacher and PairModel(args.teacher, args.max_length, **options)
@@ -459,7 +459,6 @@ def main():
     parser.add_argument("--logits", type=Path, help="a folder of teach.py with that cross-encoder's logits")
     # Measured on a Zen 5, where products in 16 bits have instructions of their own: 1.5 to 3 times the speed.
     parser.add_argument("--bfloat16", action="store_true", help="products in 16 bits on a CPU too")
-    parser.add_argument("--compile", action="store_true", help="with torch.compile: fewer and larger steps on a GPU")
     args = parser.parse_args()
     if args.match and not args.teacher:
         parser.error("--match needs --teacher")
