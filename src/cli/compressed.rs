@@ -98,6 +98,11 @@ pub(super) fn finish(path: &Path) -> Option<Finish> {
         .then(|| -> Finish { Box::new(move |results, file| compress(kind, results, file).map_err(Failure::Output)) })
 }
 
+/// Writes all of a file's bytes, compressed where its name wants that.
+pub(super) fn write(path: &Path, mut bytes: &[u8], file: &mut dyn Write) -> io::Result<()> {
+    compress(Kind::by_name(path), &mut bytes, file)
+}
+
 fn compress(kind: Kind, results: &mut impl Read, file: &mut dyn Write) -> io::Result<()> {
     let mut results = BufReader::new(results);
     match kind {

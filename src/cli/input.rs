@@ -1,12 +1,13 @@
 //! Reading documents and cases.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::compressed;
 use super::failure::Failure;
+use super::json_object::object;
 use crossrank::{Case, CaseDocument};
 
 /// How the lines of a file are to be understood.
@@ -43,17 +44,23 @@ pub(super) struct Documents {
     pub(super) bad_lines: Vec<(usize, String)>,
 }
 
-/// All bytes of a file, or of standard input for `-`.
+/// All bytes of a file, or of standard input for `-`; a compressed one is decompressed.
 pub(super) fn read(path: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = match path {
-        "-" => io::stdin().lock().read_to_end(&mut bytes),
-        path => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
-    };
-    match read {
+    match compressed::open(path)?.read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Failure::Setup(format!("cannot read {}: {error}", shown(path)))),
+        Err(error) => Err(Failure::Input(format!("cannot read {}: {error}", shown(path)))),
     }
+}
+
+/// Whether a file's name says that its lines are JSON.
+pub(super) fn is_named_jsonl(file: &str) -> bool {
+    let path = Path::new(file);
+    let path = match path.extension().and_then(|text| text.to_str()) {
+        Some("gz" | "zst") => path.file_stem().map_or(path, Path::new),
+        _ => path,
+    };
+    path.extension().and_then(|text| text.to_str()).is_some_and(|text| ["jsonl", "ndjson"].contains(&text))
 }
 
 /// What people call the input.
@@ -73,9 +80,8 @@ pub(super) fn documents(bytes: &[u8], path: &str, format: InputFormat) -> Docume
         InputFormat::Jsonl => true,
         InputFormat::Lines | InputFormat::Csv | InputFormat::Tsv | InputFormat::Parquet => false,
         InputFormat::Auto => {
-            let extension = Path::new(path).extension().and_then(|text| text.to_str()).unwrap_or_default();
             let first = lines.iter().map(|line| line.trim_ascii()).find(|line| !line.is_empty());
-            ["jsonl", "ndjson"].contains(&extension) || first.is_some_and(|line| line.starts_with(b"{"))
+            is_named_jsonl(path) || first.is_some_and(|line| line.starts_with(b"{"))
         }
     };
     let mut found = Documents::default();
@@ -103,18 +109,22 @@ pub(super) fn documents(bytes: &[u8], path: &str, format: InputFormat) -> Docume
 #[serde(untagged)]
 enum JsonDocument {
     Text(String),
-    Object {
-        #[serde(default)]
-        id: Option<serde_json::Value>,
-        text: String,
-    },
+    #[serde(deserialize_with = "object")]
+    Object(JsonObject),
+}
+
+#[derive(Debug, Deserialize)]
+struct JsonObject {
+    #[serde(default)]
+    id: Option<serde_json::Value>,
+    text: String,
 }
 
 impl JsonDocument {
     fn into_parts(self) -> (Option<serde_json::Value>, String) {
         match self {
             JsonDocument::Text(text) => (None, text),
-            JsonDocument::Object { id, text } => (id, text),
+            JsonDocument::Object(JsonObject { id, text }) => (id, text),
         }
     }
 }
@@ -144,13 +154,17 @@ struct JsonCase {
 #[serde(untagged, expecting = "a document is a text or an object with a `text`")]
 enum JsonCaseDocument {
     Text(String),
-    Object {
-        text: String,
-        #[serde(default)]
-        published_embedding: Option<f32>,
-        #[serde(default)]
-        published_reranker: Option<f32>,
-    },
+    #[serde(deserialize_with = "object")]
+    Object(JsonCaseObject),
+}
+
+#[derive(Debug, Deserialize)]
+struct JsonCaseObject {
+    text: String,
+    #[serde(default)]
+    published_embedding: Option<f32>,
+    #[serde(default)]
+    published_reranker: Option<f32>,
 }
 
 /// Reads a file of cases: `{"cases": [...]}`, or the list alone.
@@ -175,7 +189,7 @@ pub(super) fn cases(bytes: &[u8], path: &str) -> Result<Vec<Case>, Failure> {
         ));
     };
     let case = |(case, number): (serde_json::Value, usize)| {
-        let case = serde_json::from_value(case).map_err(|error| bad(format!("case {number}: {error}")))?;
+        let case = object(case).map_err(|error| bad(format!("case {number}: {error}")))?;
         Ok(into_case(case, number))
     };
     cases.into_iter().zip(1..).map(case).collect()
@@ -188,7 +202,7 @@ fn into_case(json: JsonCase, number: usize) -> Case {
         .into_iter()
         .map(|document| match document {
             JsonCaseDocument::Text(text) => CaseDocument::new(text),
-            JsonCaseDocument::Object { text, published_embedding, published_reranker } => {
+            JsonCaseDocument::Object(JsonCaseObject { text, published_embedding, published_reranker }) => {
                 let mut document = CaseDocument::new(text);
                 document.published_embedding = published_embedding;
                 document.published_reranker = published_reranker;
@@ -240,6 +254,17 @@ mod tests {
         assert_eq!(cases_of(list)[0].documents[1].published_reranker, Some(0.5));
         let object = format!("{{\"cases\": {}}}", std::str::from_utf8(list).unwrap());
         assert_eq!(cases_of(object.as_bytes()), cases_of(list));
+    }
+
+    /// serde would take the elements for the fields.
+    #[test]
+    fn arrays_are_no_objects() {
+        let found = documents(br#"["id", "text"]"#, "x.jsonl", InputFormat::Auto);
+        assert_eq!((found.documents.len(), found.bad_lines.len()), (0, 1));
+        for file in [r#"[["name", "query", ["a"]]]"#, r#"[{"query": "q", "documents": [["a", 0.5]]}]"#] {
+            let error = cases(file.as_bytes(), "-").unwrap_err().to_string();
+            assert!(error.contains("case 1"), "{error}");
+        }
     }
 
     proptest! {

@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod html;
 mod input;
 mod job;
+mod json_object;
 mod lines;
 mod models;
 mod models_command;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use super::compressed;
 use super::failure::Failure;
 
 /// Where a command's results go: a file, or standard output (also for `-`).
@@ -49,7 +50,7 @@ impl Output {
         Ok(Self(Target::Plain { path, partial: Partial { file, path: partial } }))
     }
 
-    /// Writes all of a command's results.
+    /// Writes all of a command's results, compressed where a plain file's name wants that.
     pub(super) fn write(self, text: &str) -> Result<(), Failure> {
         match self.0 {
             Target::Standard => {
@@ -60,7 +61,8 @@ impl Output {
                 file.write_all(text.as_bytes()).map_err(|error| unwritable(&path, &error))
             }
             Target::Plain { path, mut partial } => {
-                let written = partial.file.write_all(text.as_bytes()).and_then(|()| partial.file.sync_all());
+                let written = compressed::write(&path, text.as_bytes(), &mut partial.file);
+                let written = written.and_then(|()| partial.file.sync_all());
                 written.and_then(|()| fs::rename(&partial.path, &path)).map_err(|error| unwritable(&path, &error))
             }
         }

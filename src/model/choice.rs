@@ -163,7 +163,9 @@ impl FileChoice {
         let tried = format!("{model} has no {}", names.join(" and no "));
         Err(Error::model(match others.as_slice() {
             [] => format!("{tried}, nor any other ONNX file; {export}"),
-            [only] => format!("{tried}; its only ONNX file is {only}: name it with `onnx_file`, or name no precision"),
+            [only] => format!(
+                "{tried}; its only ONNX file is {only}: name no precision, or (in Rust) the file with `onnx_file`"
+            ),
             several if unspecified => format!(
                 "{tried}, but several other ONNX files: {}; choose one with `precision` or `onnx_file`",
                 listed(several)

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::fixtures::{self, Copy};
+use crate::jobs::unpacked;
 
 pub fn crossrank(arguments: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("crossrank"));
@@ -306,6 +307,40 @@ mod rerank {
         let output = run_with_input(&["rerank", "-q", "x"], long.as_bytes());
         assert_code(&output, 0);
         assert!(stderr(&output).contains("1 document was cut to fit the 512 tokens"), "{}", stderr(&output));
+    }
+
+    #[test]
+    fn a_cut_query_is_told_from_cut_documents() {
+        let query = "word ".repeat(600);
+        let output = run_with_input(&["rerank", "-q", &query, "--format", "json"], b"Paris\nBread\n");
+        assert_code(&output, 0);
+        let said = stderr(&output);
+        assert!(said.starts_with("warning: 1 query was cut to fit the 512 tokens of the cross-encoder: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let answer: Value = serde_json::from_str(stdout(&output)).unwrap();
+        let cut = &answer["truncated"][1];
+        assert_eq!((&cut["index"], &cut["dropped_tokens"]), (&1.into(), &0.into()));
+        assert!(said.contains(&format!(": {} tokens left out", cut["dropped_query_tokens"])), "{said} {cut}");
+    }
+
+    #[test]
+    fn compressed_documents_and_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| text(&folder.path().join(name)).to_owned();
+        let input = file("documents.zst");
+        fs::write(&input, zstd::encode_all(LINES, 3).unwrap()).unwrap();
+        let plain = run_with_input(&["rerank", "-q", "capital of France"], LINES);
+        for name in ["out.gz", "out.zst"] {
+            let packed = file(name);
+            assert_code(&run(&["rerank", "-q", "capital of France", &input, "-o", &packed]), 0);
+            assert_eq!(unpacked(Path::new(&packed)), stdout(&plain));
+        }
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+        fs::write(&input, &zstd::encode_all(LINES, 3).unwrap()[..20]).unwrap();
+        let output = run(&["rerank", "-q", "x", &input]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("cannot read "), "{}", stderr(&output));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `crossrank compare` on a test collection.
 
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use crossrank::z_scores;
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::{assert_code, run, stderr, stdout};
 use crate::html;
+use crate::jobs::unpacked;
 
 /// A made-up collection: the first stage puts the right documents last, but for one query.
 struct Collection(TempDir);
@@ -202,6 +204,21 @@ fn what_cannot_be_used_is_said() {
     assert!(stderr(&output).contains("query 2: document nowhere is not in the corpus"), "{}", stderr(&output));
     let written: Value = serde_json::from_slice(&fs::read(collection.path("out.json")).unwrap()).unwrap();
     assert_eq!(written["pairs"], 8);
+    fs::write(collection.path("run"), format!("{RUN}3 Q0 spain 9 1 bm25\n")).unwrap();
+    fs::write(collection.path("corpus"), format!("{CORPUS}{CORPUS}")).unwrap();
+    let output = collection.compare(&["-o", &collection.path("out.json.gz"), "--format", "json"]);
+    assert_code(&output, 0);
+    for said in ["corpus has 4 lines for a document", "run has 1 line for a query and a document"] {
+        assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
+    }
+    let written: Value = serde_json::from_str(&unpacked(Path::new(&collection.path("out.json.gz")))).unwrap();
+    assert_eq!(written["pairs"], 8);
+    fs::write(collection.path("run"), format!("{RUN}1 Q0 bitcoin 4 -inf bm25\n")).unwrap();
+    let output = collection.compare(&[]);
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("line 10: the score is -inf"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    fs::write(collection.path("run"), RUN).unwrap();
     fs::write(collection.path("qrels"), "other 0 paris 1\n").unwrap();
     let output = collection.compare(&[]);
     assert_code(&output, 1);

@@ -198,6 +198,7 @@ mod requests {
             (&["rerank", "--corpus", "a", "--queries", "b", "--run", "c", "-q", "x"], "name no --query"),
             (&["rerank", "--corpus", "-", "--queries", "-", "--run", "c"], "standard input is named twice"),
             (&["rerank", "--corpus", "a", "--queries", "b", "--run", "c", "--tag", "a b"], "without blanks"),
+            (&["rerank", "--corpus", "a", "--queries", "b", "--run", "c", "--return-documents"], "has no texts"),
             (&["rerank", "--corpus", "a", "--queries", "no/such/b", "--run", "c"], "cannot read no/such/b"),
         ] {
             let output = run(arguments);
@@ -208,7 +209,7 @@ mod requests {
 }
 
 /// What a compressed file holds.
-fn unpacked(path: &Path) -> String {
+pub fn unpacked(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let unpacked = if path.extension().unwrap() == "gz" {
         let mut unpacked = Vec::new();
@@ -603,6 +604,37 @@ mod retrieval {
             assert_code(&output, 1);
             assert!(stderr(&output).contains(reason), "{}", stderr(&output));
         }
+    }
+
+    /// The last line counts, as in a Python dictionary, and it is said.
+    #[test]
+    fn what_stands_there_twice_is_said() {
+        let corpus =
+            format!("{{\"_id\": \"d1\", \"text\": \"Nothing.\"}}\n{CORPUS}{{\"_id\": \"unused\", \"text\": \"y\"}}\n");
+        let queries = format!("{{\"_id\": \"q1\", \"text\": \"nothing\"}}\n{QUERIES}");
+        let run = format!("q2 Q0 d1 9 5 bm25\n{RUN}q1 Q0 d1 4 1 bm25\n");
+        let output = Files::new(&corpus, &queries, &run).rerank(&[]);
+        assert_code(&output, 0);
+        for said in [
+            "queries has 1 line for a query that it had before, such as query q1; the last one counts",
+            "corpus has 1 line for a document that it had before, such as document d1; the last one counts",
+            "run has 2 lines for a query and a document that it had before; the last one counts",
+        ] {
+            assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
+        }
+        let once = Files::new(CORPUS, QUERIES, RUN).rerank(&[]);
+        assert_eq!(stdout(&output), stdout(&once));
+    }
+
+    /// A fusion cannot add it, a cross-encoder does not look at it.
+    #[test]
+    fn an_infinite_score() {
+        let files = Files::new(CORPUS, QUERIES, &RUN.replace("3.25", "inf"));
+        assert_code(&files.rerank(&[]), 0);
+        let output = files.rerank(&["--fusion"]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("run, line 2: the score is inf"), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod language_models;
 mod late_interaction;
 mod long_documents;
 mod precision;
+mod readme;
 mod reference;
 mod services;
 mod tables;

@@ -3,7 +3,8 @@
 use super::super::failure::Failure;
 use super::super::input::shown;
 use super::hash_of;
-use super::record::Form;
+use super::record::{Form, Record};
+use super::repeated::Repeated;
 use super::spool::{Spool, trim};
 
 /// A corpus whose texts stay on the disk: 20 bytes of memory for each document that may be asked for.
@@ -25,6 +26,8 @@ pub(in super::super) struct Indexed {
     /// Line numbers and reasons of the first lines that are no documents.
     pub(in super::super) bad_lines: Vec<(u64, String)>,
     pub(in super::super) bad: u64,
+    /// Documents that were asked for and have several lines.
+    pub(in super::super) repeated: Repeated,
 }
 
 /// Bad lines whose reasons are kept.
@@ -82,7 +85,25 @@ impl Corpus {
             offsets: entries.iter().map(|entry| entry.1).collect(),
             lengths: entries.iter().map(|entry| entry.2).collect(),
         };
-        Ok(Indexed { corpus, documents, bad_lines, bad })
+        let repeated = corpus.repeated().map_err(|reason| Failure::Input(format!("{}: {reason}", corpus.name)))?;
+        Ok(Indexed { corpus, documents, bad_lines, bad, repeated })
+    }
+
+    /// The ids that several lines have.
+    fn repeated(&self) -> Result<Repeated, String> {
+        let mut repeated = Repeated::default();
+        let mut start = 0;
+        for of_one_hash in self.hashes.chunk_by(|a, b| a == b) {
+            let places = start..start + of_one_hash.len();
+            start = places.end;
+            if places.len() > 1 {
+                let id = |index| self.read(index, |record| record.id.clone().into_owned());
+                let mut ids = places.map(id).collect::<Result<Vec<String>, _>>()?;
+                ids.sort_unstable();
+                ids.windows(2).filter(|ids| ids[0] == ids[1]).for_each(|ids| repeated.add(&ids[0]));
+            }
+        }
+        Ok(repeated)
     }
 
     /// The text of a document, with its title before it; nothing if the corpus does not have it. Of two documents with one
@@ -92,17 +113,20 @@ impl Corpus {
         let first = self.hashes.partition_point(|other| *other < hash);
         let end = first + self.hashes[first..].partition_point(|other| *other == hash);
         for index in (first..end).rev() {
-            let bytes = self
-                .spool
-                .read(self.offsets[index], self.lengths[index] as usize)
-                .map_err(|error| format!("cannot read document {id} of {}: {error}", self.name))?;
-            let line = String::from_utf8_lossy(trim(&bytes, self.offsets[index] == 0));
-            let record = self.form.read(&line).map_err(|reason| format!("document {id} of {}: {reason}", self.name))?;
-            if record.id == id {
-                return Ok(Some(record.whole()));
+            let text = self.read(index, |record| (record.id == id).then(|| record.whole()));
+            if let Some(text) = text.map_err(|reason| format!("document {id} of {}: {reason}", self.name))? {
+                return Ok(Some(text));
             }
         }
         Ok(None)
+    }
+
+    /// Something of the document at an index.
+    fn read<T>(&self, index: usize, take: impl FnOnce(&Record<'_>) -> T) -> Result<T, String> {
+        let bytes = self.spool.read(self.offsets[index], self.lengths[index] as usize);
+        let bytes = bytes.map_err(|error| format!("it cannot be read again: {error}"))?;
+        let line = String::from_utf8_lossy(trim(&bytes, self.offsets[index] == 0));
+        Ok(take(&self.form.read(&line)?))
     }
 }
 
@@ -131,6 +155,7 @@ mod tests {
         assert_eq!(text("x"), None);
         assert_eq!((found.documents, found.bad), (3, 1));
         assert_eq!(found.bad_lines[0].0, 4);
+        assert_eq!(found.repeated, Repeated { count: 1, example: Some("a".to_owned()) });
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fusion;
 mod queries;
 mod query;
 mod record;
+mod repeated;
 mod run;
 mod spool;
 

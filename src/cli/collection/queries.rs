@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use super::super::failure::Failure;
+use super::super::input::shown;
 use super::super::lines::Lines;
 use super::record::Form;
+use super::repeated::Repeated;
 
 /// Texts by query id.
 pub(in super::super) type Queries = HashMap<String, String>;
 
 /// Reads queries: BEIR's JSON objects with `_id` and `text`, or an id and a text between tabs. A line that is neither is an
-/// error; of two queries with one id the last counts.
+/// error; of two queries with one id the last counts, which is said.
 pub(in super::super) fn queries(path: &str) -> Result<Queries, Failure> {
     let mut queries = Queries::new();
-    let mut form = None;
+    let (mut form, mut repeated) = (None, Repeated::default());
     for line in Lines::open(&[path.to_owned()])? {
         let line = line?;
         if line.is_blank() {
@@ -30,8 +32,14 @@ pub(in super::super) fn queries(path: &str) -> Result<Queries, Failure> {
         }
         if let Some(form) = &form {
             let record = form.read(text).map_err(bad)?;
-            queries.insert(record.id.into_owned(), record.text.into_owned());
+            if let Some(known) = queries.get_mut(&*record.id) {
+                repeated.add(&record.id);
+                *known = record.text.into_owned();
+            } else {
+                queries.insert(record.id.into_owned(), record.text.into_owned());
+            }
         }
     }
+    repeated.report(shown(path), "query");
     Ok(queries)
 }

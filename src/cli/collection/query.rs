@@ -6,12 +6,14 @@ use super::super::failure::Failure;
 use super::super::job::Unit;
 use super::corpus::Corpus;
 use super::queries::Queries;
-use super::run::FirstStage;
+use super::run::{Candidates, FirstStage};
 
 pub(in super::super) struct Query {
     pub(in super::super) id: String,
     /// None if the file of queries does not have it.
     pub(in super::super) text: Option<String>,
+    /// Lines of the run for a document that there was a line for before.
+    pub(in super::super) repeated: u64,
     /// The documents' ids and scores, best first.
     candidates: Vec<(String, f64)>,
 }
@@ -62,6 +64,7 @@ pub(in super::super) fn units(
     places.into_iter().map(move |place| {
         let query = &first_stage.queries()[place];
         let text = queries.remove(&query.id);
-        first_stage.candidates(query, depth).map(|candidates| Query { id: query.id.clone(), text, candidates })
+        let Candidates { documents, repeated } = first_stage.candidates(query, depth)?;
+        Ok(Query { id: query.id.clone(), text, repeated, candidates: documents })
     })
 }

@@ -72,6 +72,10 @@ impl Form {
 }
 
 fn json(line: &str) -> Result<Record<'_>, String> {
+    // serde would take an array's elements for the fields.
+    if line.trim_start().starts_with('[') {
+        return Err("a JSON object with an `_id` and a `text` is needed; this line is an array".to_owned());
+    }
     let JsonRecord { _id, title, text } = serde_json::from_str(line).map_err(|error| {
         if error.is_syntax() || error.is_eof() {
             format!("malformed JSON: {error}")
@@ -119,6 +123,7 @@ mod tests {
         assert_eq!(record(r#"{"query_id": "q", "query": "what"}"#), found("q", "what"));
         assert!(record(r#"{"_id": "1"}"#).unwrap_err().contains("`text`"));
         assert!(record(r#"{"_id": [1], "text": ""}"#).unwrap_err().contains("a string or a number"));
+        assert!(Form::Json.read(r#"["1", "A", "b"]"#).unwrap_err().contains("is an array"));
         assert!(record(r#"{"_id": "1""#).unwrap_err().starts_with("malformed JSON"));
     }
 

@@ -18,6 +18,16 @@ pub(in super::super) struct FirstStage {
     queries: Vec<RunQuery>,
     /// The hashes of all documents, sorted.
     documents: Vec<u64>,
+    /// The line and the score of the first one that is infinite.
+    infinite: Option<(u64, f64)>,
+}
+
+/// What a run has for a query.
+pub(in super::super) struct Candidates {
+    /// Ids and scores, best first.
+    pub(super) documents: Vec<(String, f64)>,
+    /// Lines for a document that there was a line for before. The last one counts.
+    pub(super) repeated: u64,
 }
 
 /// A query of a run, and where its lines are.
@@ -36,10 +46,13 @@ impl FirstStage {
         let mut queries: Vec<RunQuery> = Vec::new();
         let mut index_of: HashMap<String, usize> = HashMap::new();
         let mut documents = Hashes::default();
-        let mut current = usize::MAX;
+        let (mut current, mut infinite) = (usize::MAX, None);
         Spool::each_line(file, &name, |number, start, length, line| {
             let found = fields(line).map_err(|reason| Failure::Input(format!("{name}, line {number}: {reason}")))?;
-            let Some((query, document)) = found else { return Ok(()) };
+            let Some((query, document, score)) = found else { return Ok(()) };
+            if score.is_infinite() {
+                infinite.get_or_insert((number, score));
+            }
             documents.add(hash_of(document));
             if queries.get(current).is_none_or(|known| known.id != query) {
                 current = match index_of.entry(query.to_owned()) {
@@ -57,7 +70,18 @@ impl FirstStage {
             }
             Ok(())
         })?;
-        Ok(Self { name, spool, queries, documents: documents.sorted() })
+        Ok(Self { name, spool, queries, documents: documents.sorted(), infinite })
+    }
+
+    /// Refuses scores that cannot be added to others.
+    pub(in super::super) fn require_finite_scores(&self) -> Result<(), Failure> {
+        match self.infinite {
+            None => Ok(()),
+            Some((line, score)) => Err(Failure::Input(format!(
+                "{}, line {line}: the score is {score}, and a fusion adds z-scores of the scores: finite ones are needed",
+                self.name
+            ))),
+        }
     }
 
     /// The queries in the order in which they appear first.
@@ -71,7 +95,7 @@ impl FirstStage {
     }
 
     /// The first `depth` documents for a query with their scores, in trec_eval's order.
-    pub(in super::super) fn candidates(&self, query: &RunQuery, depth: usize) -> Result<Vec<(String, f64)>, Failure> {
+    pub(in super::super) fn candidates(&self, query: &RunQuery, depth: usize) -> Result<Candidates, Failure> {
         // A byte-order mark at the beginning of the file was none of a query's id; elsewhere it is.
         let is_first = query.pieces.first().is_some_and(|(offset, _)| *offset == 0);
         let mut text = if is_first { Vec::new() } else { vec![b'\n'] };
@@ -86,12 +110,13 @@ impl FirstStage {
         }
         let run = Run::read(Cursor::new(text), &self.name)?;
         let documents = run.documents(&query.id).into_iter().flatten();
-        Ok(documents.take(depth).map(|(id, score)| (id.to_owned(), score)).collect())
+        let documents = documents.take(depth).map(|(id, score)| (id.to_owned(), score)).collect();
+        Ok(Candidates { documents, repeated: run.duplicates().count as u64 })
     }
 }
 
-/// Query and document of a line; nothing for a blank one.
-fn fields(line: &[u8]) -> Result<Option<(&str, &str)>, String> {
+/// Query, document and score of a line; nothing for a blank one.
+fn fields(line: &[u8]) -> Result<Option<(&str, &str, f64)>, String> {
     let line = std::str::from_utf8(line)
         .map_err(|error| format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1))?;
     let mut fields = line.split_ascii_whitespace();
@@ -104,7 +129,7 @@ fn fields(line: &[u8]) -> Result<Option<(&str, &str)>, String> {
         ));
     };
     match score.parse::<f64>() {
-        Ok(score) if !score.is_nan() => Ok(Some((query, document))),
+        Ok(score) if !score.is_nan() => Ok(Some((query, document, score))),
         _ => Err(format!("a number as score is needed where `{}` stands", score.chars().take(60).collect::<String>())),
     }
 }
@@ -160,13 +185,28 @@ mod tests {
             .queries()
             .iter()
             .map(|query| {
-                let candidates = run.candidates(query, 2).unwrap();
+                let candidates = run.candidates(query, 2).unwrap().documents;
                 (query.id.as_str(), candidates.into_iter().map(|(id, _)| id).collect())
             })
             .collect();
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         assert_eq!(found, [("q1", ids(&["b", "c"])), ("q2", ids(&["d", "a"]))]);
         assert_eq!(run.documents().len(), 4);
+    }
+
+    #[test]
+    fn repeated_lines_are_counted_wherever_they_stand() {
+        let run = open("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n2 Q0 a 1 2 t\n1 Q0 b 3 1 t\n1 Q0 a 4 3 t\n").unwrap();
+        let repeated = |index: usize| run.candidates(&run.queries()[index], 1).unwrap().repeated;
+        assert_eq!((repeated(0), repeated(1)), (2, 0));
+    }
+
+    #[test]
+    fn infinite_scores_are_named_where_they_cannot_be_used() {
+        let run = open("1 Q0 a 1 2 t\n1 Q0 b 2 -inf t\n1 Q0 c 2 inf t\n").unwrap();
+        assert_eq!(run.candidates(&run.queries()[0], 1).unwrap().documents[0].0, "c");
+        let error = run.require_finite_scores().unwrap_err().to_string();
+        assert!(error.contains("line 2: the score is -inf"), "{error}");
     }
 
     #[test]
@@ -206,7 +246,7 @@ mod tests {
             if let Ok(run) = FirstStage::open(file.path().to_str().unwrap()) {
                 for query in run.queries() {
                     let candidates = run.candidates(query, 3);
-                    prop_assert!(candidates.is_ok_and(|list| (1..=3).contains(&list.len())));
+                    prop_assert!(candidates.is_ok_and(|found| (1..=3).contains(&found.documents.len())));
                 }
             }
         }

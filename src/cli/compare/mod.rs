@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// The form of the results
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Write the results to a file instead of standard output
+    /// Write the results to a file instead of standard output. With .gz or .zst at its end it is compressed
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -1,7 +1,6 @@
 //! Texts of files: lines, JSON objects, columns of tables; a block at a time.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -9,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::super::failure::Failure;
-use super::super::input::InputFormat;
+use super::super::input::{InputFormat, is_named_jsonl};
 use super::super::job::{Extent, Unit};
 use super::super::lines::{self, Line, Lines};
 use super::super::table::{Blocks, Cell, Kind, ROWS, Table, Wanted};
@@ -204,15 +203,6 @@ impl Iterator for Source {
         self.next += texts.texts.len() as u64;
         (!texts.texts.is_empty()).then_some(Ok(texts))
     }
-}
-
-fn is_named_jsonl(file: &str) -> bool {
-    let path = Path::new(file);
-    let path = match path.extension().and_then(|text| text.to_str()) {
-        Some("gz" | "zst") => path.file_stem().map_or(path, Path::new),
-        _ => path,
-    };
-    path.extension().and_then(|text| text.to_str()).is_some_and(|text| ["jsonl", "ndjson"].contains(&text))
 }
 
 fn of_cells(name: String, cells: Vec<Cell>) -> Text {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::models::Cut;
+use super::super::output::message;
+use super::super::text::count;
 
 /// Failed units whose names are kept.
 const NAMED: usize = 20;
@@ -19,6 +21,9 @@ pub(in super::super) struct Tally {
     pub(in super::super) missing: u64,
     /// The names of the first failed units.
     pub(in super::super) named: Vec<String>,
+    /// Lines of a run for a query and a document that it had before.
+    #[serde(default)]
+    pub(in super::super) repeated: u64,
     pub(in super::super) cut_by_cross_encoder: Cut,
     pub(in super::super) cut_by_bi_encoder: Cut,
 }
@@ -39,8 +44,19 @@ impl Tally {
         self.units += 1;
         self.items += unit.items;
         self.missing += unit.missing;
+        self.repeated += unit.repeated;
         self.cut_by_cross_encoder.add(&unit.cut_by_cross_encoder);
         self.cut_by_bi_encoder.add(&unit.cut_by_bi_encoder);
+    }
+
+    /// Says that a run had several lines for a query and a document, if it had.
+    pub(in super::super) fn report_repeated(&self, run: &str) {
+        if self.repeated > 0 {
+            message(&format!(
+                "warning: {run} has {} for a query and a document that it had before; the last one counts",
+                count(self.repeated, "line")
+            ));
+        }
     }
 
     /// The failed units by name, as far as they were kept.

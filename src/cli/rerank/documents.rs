@@ -10,7 +10,8 @@ use super::super::output::{Output, json, message};
 use super::super::text::one_line;
 use super::Arguments;
 use super::ranker::{FirstStage, Ranked, RankedLine, Ranker};
-use crossrank::{TruncatedDocument, Window};
+use super::truncated::JsonTruncated;
+use crossrank::Window;
 
 pub(super) fn run(arguments: &Arguments, query: &str, path: &str, as_json_object: bool) -> Result<Outcome, Failure> {
     arguments.job.refuse_for("--query is one")?;
@@ -106,24 +107,6 @@ struct JsonWindow {
 impl From<Window> for JsonWindow {
     fn from(window: Window) -> Self {
         Self { number: window.number, of: window.of, start: window.start, end: window.end }
-    }
-}
-
-#[derive(Serialize)]
-struct JsonTruncated {
-    index: usize,
-    dropped_tokens: usize,
-    at_least: bool,
-}
-
-impl JsonTruncated {
-    fn list(truncated: &[TruncatedDocument]) -> Vec<Self> {
-        let cut = |cut: &TruncatedDocument| Self {
-            index: cut.index,
-            dropped_tokens: cut.dropped_tokens,
-            at_least: cut.at_least,
-        };
-        truncated.iter().map(cut).collect()
     }
 }
 

@@ -38,7 +38,6 @@ pub(super) fn rank(
         let problem = match pair {
             Err(error) => error.chain(),
             Ok(_) if !similarity.is_finite() => "its similarity is not a finite number".to_owned(),
-            Ok(_) if !document.score.is_finite() => format!("its score in the first stage is {}", document.score),
             Ok(pair) => {
                 known.push(index);
                 first_stage.push(document.score);

@@ -6,6 +6,7 @@ mod pairs;
 mod ranker;
 mod requests;
 mod retrieval;
+mod truncated;
 
 #[cfg(fuzzing)]
 pub(super) use requests::fuzz as fuzz_requests;
@@ -141,6 +142,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         }
         if let Some(format) = arguments.format {
             return usage(format!("--format {} is not for --run, which gives a TREC run", format.name()));
+        }
+        if arguments.return_documents {
+            return usage("--return-documents is not for --run: a TREC run has no texts".into());
         }
         return retrieval::run(arguments);
     }

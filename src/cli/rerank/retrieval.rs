@@ -7,8 +7,9 @@ use std::path::Path;
 use clap::Args;
 
 use super::super::cascade::BI_ENCODER;
-use super::super::collection::{Candidate, Corpus, FirstStage, Indexed, Queries, queries, units};
+use super::super::collection::{Candidate, Corpus, FirstStage, Indexed, Queries, Query, queries, units};
 use super::super::failure::{Failure, Outcome};
+use super::super::input::shown;
 use super::super::job::{Extent, Job, Worked};
 use super::super::output::message;
 use super::super::text::count;
@@ -73,6 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Some(place) = arguments.job.open()? else { return Ok(Outcome::Done) };
     let queries = queries(queries_file)?;
     let first_stage = FirstStage::open(run)?;
+    if arguments.retrieval.fusion {
+        first_stage.require_finite_scores()?;
+    }
     let indexed = Corpus::index(corpus, first_stage.documents())?;
     report(arguments, &indexed, corpus, &queries, &first_stage)?;
     let ranker = Ranker::load(arguments)?;
@@ -102,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let corpus = indexed.corpus;
     let options = arguments.rank_options().raw_scores(true);
     let places = 0..first_stage.queries().len();
-    let ended = job.run(units(first_stage, queries, places, depth), |query| {
+    let work = |query: &Query| {
         let name = format!("query {}", query.id);
         let Some(text) = &query.text else {
             return Worked::failed(name, vec![format!("its text is not in {queries_file}")]);
@@ -135,7 +139,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             tally: ranked.tally(documents.len()),
             failure: (!reasons.is_empty()).then_some((name, reasons)),
         }
+    };
+    let ended = job.run(units(first_stage, queries, places, depth), |query| {
+        let mut worked = work(&query);
+        worked.tally.repeated = query.repeated;
+        worked
     })?;
+    ended.tally.report_repeated(shown(run));
     ranker.report_cuts(&ended.tally);
     Ok(if bad_corpus && ended.outcome == Outcome::Done { Outcome::InputFailed } else { ended.outcome })
 }
@@ -155,6 +165,7 @@ fn report(
     if indexed.bad > indexed.bad_lines.len() as u64 {
         message(&format!("error: {corpus}: {} are no documents", count(indexed.bad, "line")));
     }
+    indexed.repeated.report(shown(corpus), "document");
     let found = first_stage.queries().iter().filter(|query| queries.contains_key(&query.id)).count();
     if queries.len() > found {
         let more = queries.len() - found;

@@ -73,7 +73,8 @@ impl<'a> Models<'a> {
         };
         let (documents, mut reasons) = query.documents(&self.corpus);
         match self.run(query.id.clone(), text, &documents, &mut reasons) {
-            Ok((scored, tally)) => {
+            Ok((scored, mut tally)) => {
+                tally.repeated = query.repeated;
                 // Strings and finite numbers: they always serialise.
                 let mut line = serde_json::to_vec(&scored).unwrap_or_default();
                 line.push(b'\n');
@@ -113,9 +114,6 @@ impl<'a> Models<'a> {
         for ((document, similarity), pair) in documents.iter().zip(similarities).zip(pairs.scores) {
             let id = document.id;
             match pair {
-                Ok(_) if !document.score.is_finite() => {
-                    reasons.push(format!("document {id}: its score in the first stage is {}", document.score));
-                }
                 Ok(pair) if similarity.is_finite() => scored.documents.push(ScoredDocument {
                     id: id.to_owned(),
                     first_stage: document.score,

@@ -111,8 +111,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let qrels = Qrels::read(compressed::open(qrels)?, shown(qrels))?;
     let queries = queries(queries_file)?;
     let first_stage = FirstStage::open(run)?;
+    first_stage.require_finite_scores()?;
     let indexed = Corpus::index(corpus, first_stage.documents())?;
     report_bad_lines(&indexed, corpus);
+    indexed.repeated.report(shown(corpus), "document");
     let judged = judged(&first_stage, &queries, &qrels, run)?;
 
     let runtime = load_runtime()?;
@@ -147,6 +149,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let models = Models::new(&reranker, &embedder, corpus);
     let units = units(first_stage, queries, judged, depth);
     let ended = job.run(units, |query| models.score(query))?;
+    ended.tally.report_repeated(shown(run));
     ended.tally.cut_by_bi_encoder.report("the bi-encoder", embedder.info().max_length);
     ended.tally.cut_by_cross_encoder.report("the cross-encoder", reranker.info().max_length);
     Ok(if bad_corpus && ended.outcome == Outcome::Done { Outcome::InputFailed } else { ended.outcome })
@@ -209,6 +212,7 @@ fn settings(arguments: &Arguments, conditions: &Conditions, indexed: &Indexed, c
 fn finish(arguments: &Arguments, conditions: Conditions, qrels: Qrels, corpus: Arc<Corpus>) -> Finish {
     let (format, show) = (arguments.format, arguments.experiment.show);
     let measures = arguments.experiment.measures.0.clone();
+    let path = arguments.output.clone().unwrap_or_default();
     Box::new(move |scores: &mut fs::File, out: &mut (dyn Write + Send)| {
         let scored = collect::read(scores)?;
         let experiment = Experiment::new(scored, &qrels, &measures, conditions, show, &corpus)?;
@@ -218,6 +222,6 @@ fn finish(arguments: &Arguments, conditions: Conditions, qrels: Qrels, corpus: A
             Format::Markdown => markdown::render(&experiment),
             Format::Html => html::render(&experiment),
         };
-        out.write_all(text.as_bytes()).map_err(Failure::Output)
+        compressed::write(&path, text.as_bytes(), out).map_err(Failure::Output)
     })
 }

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::super::json_object::object;
+use super::super::truncated::JsonTruncated;
 use super::{Answer, Document, Refusal, Request, json_line};
 
 #[derive(Deserialize)]
@@ -52,7 +54,7 @@ pub(super) fn read(line: &str) -> Result<Request, Refusal> {
         ),
     })?;
     let id = value.get("id").cloned();
-    let request = JsonRequest::deserialize(value).map_err(|error| Refusal::Invalid {
+    let request: JsonRequest = object(value).map_err(|error| Refusal::Invalid {
         id,
         message: format!(
             "a request is a JSON object with a `query` and `documents`, a list of texts or of objects with a `text`: {error}"
@@ -110,13 +112,6 @@ enum JsonText<'a> {
 }
 
 #[derive(Serialize)]
-struct JsonTruncated {
-    index: usize,
-    dropped_tokens: usize,
-    at_least: bool,
-}
-
-#[derive(Serialize)]
 struct JsonFailure {
     index: Option<usize>,
     message: String,
@@ -139,18 +134,13 @@ pub(super) fn write(answer: &Answer<'_>) -> String {
             document: return_documents.then(document),
         }
     });
-    let truncated = ranked.truncated.iter().map(|cut| JsonTruncated {
-        index: cut.index,
-        dropped_tokens: cut.dropped_tokens,
-        at_least: cut.at_least,
-    });
     let failures = ranked.failures.iter().map(|error| JsonFailure { index: error.document(), message: error.chain() });
     json_line(&Response {
         id: request.id.as_ref(),
         model: &server.title,
         raw_scores: *raw_scores,
         results: results.collect(),
-        truncated: truncated.collect(),
+        truncated: JsonTruncated::list(&ranked.truncated),
         failures: failures.collect(),
     })
 }
@@ -189,11 +179,21 @@ mod tests {
             r#"{"id": 7, "query": "x", "documents": [{"text": null}]}"#,
             r#"{"id": 7, "query": "x", "documents": [], "top_n": -1}"#,
             r#"{"id": 7, "query": "x", "documents": [], "texts": []}"#,
+            r#"{"id": 7, "query": "x", "documents": [["text"]]}"#,
         ] {
             match read(line) {
                 Err(Refusal::Invalid { id, .. }) => assert_eq!(id, Some(Value::from(7)), "{line}"),
                 other => panic!("{line}: {other:?}"),
             }
+        }
+    }
+
+    /// serde would take the elements for the fields.
+    #[test]
+    fn an_array_is_no_request() {
+        for line in ["[]", r#"[7, "query", ["a", "b"], 1, true, false]"#] {
+            let message = read(line).unwrap_err().message();
+            assert!(message.contains("a request is a JSON object"), "{message}");
         }
     }
 
