@@ -74,7 +74,7 @@ pub fn run(bytes: &[u8]) {
         for query in first_stage.queries() {
             let found = first_stage.candidates(query, usize::MAX).unwrap();
             let documents = whole.documents(&query.id).unwrap();
-            assert!(documents.eq(found.iter().map(|(id, score)| (id.as_str(), *score))));
+            assert!(documents.eq(found.documents.iter().map(|(id, score)| (id.as_str(), *score))));
         }
     });
 }

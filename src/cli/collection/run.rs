@@ -25,9 +25,9 @@ pub(in super::super) struct FirstStage {
 /// What a run has for a query.
 pub(in super::super) struct Candidates {
     /// Ids and scores, best first.
-    pub(super) documents: Vec<(String, f64)>,
+    pub(in super::super) documents: Vec<(String, f64)>,
     /// Lines for a document that there was a line for before. The last one counts.
-    pub(super) repeated: u64,
+    pub(in super::super) repeated: u64,
 }
 
 /// A query of a run, and where its lines are.
