@@ -173,8 +173,6 @@ pub(super) fn load_runtime() -> Result<&'static runtime::Runtime, Failure> {
 pub(super) struct Cut {
     documents: u64,
     tokens: u64,
-    #[serde(default)]
-    queries: u64,
     /// The most that a query lost.
     query_tokens: u64,
     /// Whether the numbers of tokens are lower bounds.
@@ -184,12 +182,10 @@ pub(super) struct Cut {
 impl Cut {
     /// What was cut of a query and its documents.
     pub(super) fn of(truncated: &[TruncatedDocument]) -> Self {
-        let query_tokens = truncated.iter().map(|cut| cut.dropped_query_tokens as u64).max().unwrap_or(0);
         Self {
             documents: truncated.iter().filter(|cut| cut.dropped_tokens > 0).count() as u64,
             tokens: truncated.iter().map(|cut| cut.dropped_tokens as u64).sum(),
-            queries: u64::from(query_tokens > 0),
-            query_tokens,
+            query_tokens: truncated.iter().map(|cut| cut.dropped_query_tokens as u64).max().unwrap_or(0),
             at_least: truncated.iter().any(|cut| cut.at_least),
         }
     }
@@ -197,7 +193,6 @@ impl Cut {
     pub(super) fn add(&mut self, other: &Cut) {
         self.documents += other.documents;
         self.tokens += other.tokens;
-        self.queries += other.queries;
         self.query_tokens = self.query_tokens.max(other.query_tokens);
         self.at_least |= other.at_least;
     }
@@ -212,19 +207,17 @@ impl Cut {
     /// What [`report`](Self::report) says.
     pub(super) fn in_words(&self, whose: &str, limit: usize) -> Vec<String> {
         let at_least = if self.at_least { "at least " } else { "" };
-        let most = if self.queries > 1 { "up to " } else { "" };
-        let cut = [
-            (self.documents, "document was", "documents were", "", self.tokens),
-            (self.queries, "query was", "queries were", most, self.query_tokens),
-        ];
-        let in_words = |(n, one, several, most, tokens)| {
-            format!(
-                "{n} {} cut to fit the {limit} tokens of {whose}: {most}{at_least}{} left out",
-                if n == 1 { one } else { several },
-                count(tokens, "token")
-            )
+        let documents = match self.documents {
+            1 => "1 document was".to_owned(),
+            n => format!("{n} documents were"),
         };
-        cut.into_iter().filter(|(n, ..)| *n > 0).map(in_words).collect()
+        // How many queries were, is not known: one may come in several parts.
+        let cut = [(documents, self.tokens), ("a query was".to_owned(), self.query_tokens)];
+        let in_words = |(were, tokens)| {
+            let tokens = count(tokens, "token");
+            format!("{were} cut to fit the {limit} tokens of {whose}: {at_least}{tokens} left out")
+        };
+        cut.into_iter().filter(|(_, tokens)| *tokens > 0).map(in_words).collect()
     }
 }
 

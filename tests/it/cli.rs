@@ -315,7 +315,7 @@ mod rerank {
         let output = run_with_input(&["rerank", "-q", &query, "--format", "json"], b"Paris\nBread\n");
         assert_code(&output, 0);
         let said = stderr(&output);
-        assert!(said.starts_with("warning: 1 query was cut to fit the 512 tokens of the cross-encoder: "), "{said}");
+        assert!(said.starts_with("warning: a query was cut to fit the 512 tokens of the cross-encoder: "), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         let answer: Value = serde_json::from_str(stdout(&output)).unwrap();
         let cut = &answer["truncated"][1];

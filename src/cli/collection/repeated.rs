@@ -1,6 +1,7 @@
 //! Ids that stand in a file more than once.
 
 use super::super::output::message;
+use super::super::text::count;
 
 /// How often something stood in a file that had been there before, and the first such id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,9 +19,9 @@ impl Repeated {
     /// Says it, if there was any; `what` is what has the ids, in the singular.
     pub(in super::super) fn report(&self, file: &str, what: &str) {
         if let Some(id) = &self.example {
-            let lines = if self.count == 1 { "1 line".to_owned() } else { format!("{} lines", self.count) };
             message(&format!(
-                "warning: {file} has {lines} for a {what} that it had before, such as {what} {id}; the last one counts"
+                "warning: {file} has {} for a {what} that it had before, such as {what} {id}; the last one counts",
+                count(self.count, "line")
             ));
         }
     }
