@@ -16,6 +16,7 @@
 
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
+use std::sync::{Mutex, PoisonError};
 
 use ort::AsPointer;
 use ort::session::Session;
@@ -42,6 +43,22 @@ pub(super) enum Graph<'a> {
     File(&'a Weights),
     /// A graph with operations of this crate.
     Rewritten(Rewritten),
+}
+
+/// Makes a session with operations of this crate: the first one of the process by itself, all others at the same time as they like.
+///
+/// ONNX Runtime (seen with 1.28) adds the operations' domain to a list of the process where it is missing, which it looks up
+/// before: of two sessions that find it missing one fails, since "the domain is already exist".
+fn after_the_first<T>(load: impl FnOnce() -> ort::Result<T>) -> ort::Result<T> {
+    static DOMAIN_IS_KNOWN: Mutex<bool> = Mutex::new(false);
+    let mut known = DOMAIN_IS_KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if *known {
+        drop(known);
+        return load();
+    }
+    let session = load()?;
+    *known = true;
+    Ok(session)
 }
 
 /// The names of the tensors of a run, in the form that the C API takes.
@@ -80,7 +97,7 @@ impl SharedSession {
                 Graph::Rewritten(Rewritten { model, layers, norms, tables, .. }) => {
                     let operators = Operators::new(layers, norms, tables)?;
                     operators.register(&builder)?;
-                    (builder.commit_from_memory(&model)?, Some(operators))
+                    (after_the_first(|| builder.commit_from_memory(&model))?, Some(operators))
                 }
             };
             Ok(Self { session, _operators: operators })

@@ -11,6 +11,32 @@ fn bert() -> Reranker {
     Reranker::from_dir(fixtures::path("bert-cross-encoder")).unwrap()
 }
 
+/// ONNX Runtime learns the domain of this crate's operations from a process's first session, and not when two are first. So each
+/// try is a process of its own: this test again, with a variable that says so.
+#[test]
+fn the_first_engines_may_be_loaded_at_the_same_time() {
+    const CHILD: &str = "CROSSRANK_TEST_FIRST_ENGINES";
+    if std::env::var_os(CHILD).is_some() {
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    Reranker::bundled().unwrap();
+                });
+            }
+        });
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    for _ in 0..8 {
+        let mut child = std::process::Command::new(&program);
+        child.args(["--exact", "engines::the_first_engines_may_be_loaded_at_the_same_time"]).env(CHILD, "1");
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
 #[test]
 fn engines_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
